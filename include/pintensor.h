@@ -1,0 +1,147 @@
+/* pintensor: CPU tensors and raw blocks in page-locked memory.
+ *
+ * Blocks come from two arenas whose pages are locked (mlock), so that O_DIRECT and DMA reach them and they are never
+ * swapped. A freed block stays locked for the next request of its size as long as everything locked stays within 1.05
+ * times the most that was ever alive, and for 10 seconds at most. At exit a report says what was lost and where it was
+ * allocated.
+ *
+ * Units: sizes are bytes, element counts are elements. Addresses are aligned to 4096 from 4096 bytes on, else to the
+ * largest power of two that divides a size that is a multiple of 512, else to 64.
+ *
+ * Errors: calls that return int return 0 or a negative PINTENSOR_E* code, and leave a sentence with the details in
+ * pintensor_last_error(). No call ends the process, and none changes its arguments' memory on failure.
+ *
+ * Threads: every call may be made from any thread at any time, unless it says otherwise. No call is
+ * async-signal-safe, except pintensor_report().
+ *
+ * Fork: a child owns nothing of its parent's blocks; it sees them as any copied memory and may pin its own.
+ *
+ * Environment: the options in pintensor(1) apply to linked programs as well.
+ *
+ * Licence: Apache-2.0 */
+#ifndef PINTENSOR_H
+#define PINTENSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PINTENSOR_API __attribute__((visibility("default")))
+
+/* Every error, once: X(name, code, text). Codes never change. */
+#define PINTENSOR_ERRORS(X)                                                         \
+    X(INVALID, -1, "an argument is out of range")                                   \
+    X(LIMIT, -2, "no more memory can be locked")                                    \
+    X(NOT_OURS, -3, "not the start of a live block of this manager")                \
+    X(STALE, -4, "the block is gone and its memory is another block's by now")      \
+    X(NO_TORCH, -5, "this process has no libtorch of version 2.11 or newer")        \
+    X(TORCH, -6, "libtorch could not do it")                                        \
+    X(OFF, -7, "pintensor is switched off or could not start in this process")      \
+    X(IO, -8, "the report could not be written")
+
+enum {
+#define PINTENSOR_ERROR_(name, code, text) PINTENSOR_E##name = code,
+    PINTENSOR_ERRORS(PINTENSOR_ERROR_)
+#undef PINTENSOR_ERROR_
+};
+
+/* The text of a code; "no error" for 0, "unknown error" for others. Static. */
+PINTENSOR_API const char *pintensor_strerror(int code);
+
+/* What went wrong in this thread's last failed call, why, and what to do about it. Valid until the thread's next
+ * failure; empty if there was none. */
+PINTENSOR_API const char *pintensor_last_error(void);
+
+/* ---- managers: blocks that go together ---- */
+
+/* A manager is only a name for a group of blocks; 0 is never one. */
+typedef uint64_t pintensor_manager;
+
+/* Returns a new manager, or 0 if pintensor is off. */
+PINTENSOR_API pintensor_manager pintensor_manager_create(void);
+
+/* Everything of the manager goes: raw blocks at once (they must no longer be used), blocks under tensors when their last
+ * tensor is dropped. The manager must not be used afterwards; 0 is ignored. */
+PINTENSOR_API void pintensor_manager_destroy(pintensor_manager manager);
+
+/* ---- raw blocks ---- */
+
+/* A block as its owner knows it. `id` tells it from blocks that lie at the same address later. */
+typedef struct pintensor_block {
+    void *data;
+    size_t bytes;
+    uint64_t id;
+} pintensor_block;
+
+/* Makes a block of `bytes` bytes; its contents are undefined. bytes == 0 gives a block with data == NULL.
+ * PINTENSOR_ELIMIT: pintensor_last_error() names the limit and the command that lifts it.
+ * PINTENSOR_EINVALID, PINTENSOR_EOFF. */
+PINTENSOR_API int pintensor_alloc(pintensor_manager manager, size_t bytes, pintensor_block *block);
+
+/* Gives a block back. Freeing twice, a foreign or an inner address changes nothing, is counted, and warned of once a
+ * place: PINTENSOR_ENOT_OURS. The first form goes by address alone, so it cannot tell a block from a later one at the
+ * same address; the second can: PINTENSOR_ESTALE. data == NULL is fine. */
+PINTENSOR_API int pintensor_free(pintensor_manager manager, void *data);
+PINTENSOR_API int pintensor_free_block(pintensor_manager manager, const pintensor_block *block);
+
+/* ---- tensors of libtorch ---- */
+
+/* What libtorch's C functions call AtenTensorHandle: a pointer to an at::Tensor. Delete it with
+ * aoti_torch_delete_tensor_object(), or move the at::Tensor out of it. */
+typedef void *pintensor_tensor;
+
+/* Makes a one-dimensional CPU tensor of `elements` elements of a c10::ScalarType. Its block goes back when its last
+ * tensor or view is dropped, freed or not. libtorch must be loaded in the process.
+ * PINTENSOR_EINVALID (negative, or too many bytes, or no such type), PINTENSOR_ELIMIT, PINTENSOR_ENO_TORCH,
+ * PINTENSOR_ETORCH, PINTENSOR_EOFF. */
+PINTENSOR_API int pintensor_tensor_alloc(pintensor_manager manager, int64_t elements, int scalar_type,
+                                         pintensor_tensor *tensor);
+
+/* Declares that the tensor's block is no longer needed; the memory goes back when the last tensor or view on it is
+ * dropped, and stays readable until then. PINTENSOR_ENOT_OURS: as pintensor_free(). */
+PINTENSOR_API int pintensor_tensor_free(pintensor_manager manager, pintensor_tensor tensor);
+
+/* ---- questions ---- */
+
+/* Whether [data, data + bytes) lies in one live block of any manager that was not freed. Takes no lock. */
+PINTENSOR_API bool pintensor_is_managed(const void *data, size_t bytes);
+
+/* The same for the elements of a tensor or view; false for tensors that are not on the CPU. */
+PINTENSOR_API bool pintensor_tensor_is_managed(pintensor_tensor tensor);
+
+/* Counters of this process. Sizes in bytes; `*_locked` counts whole locked pages or size classes, the others what was
+ * asked for. */
+typedef struct pintensor_stats {
+    uint64_t live_blocks, live_bytes, live_locked;
+    uint64_t cached_bytes;             /* locked, free, waiting to be used again */
+    uint64_t peak_bytes, peak_locked;  /* the most alive at once */
+    uint64_t locked_bytes;             /* all that pintensor has locked now: live, cached and between */
+    uint64_t allocated_blocks;         /* ever */
+    uint64_t reused_blocks;            /* of these, served from memory that was locked already */
+    uint64_t reclaimed_blocks;         /* dropped without a free */
+    uint64_t misuses;                  /* calls of free that could not be */
+    uint64_t pageable_blocks;          /* PINTENSOR_ON_LIMIT=pageable: made without a lock */
+} pintensor_stats;
+
+/* All zero before the first block. `size` is sizeof(pintensor_stats): newer libraries fill what the caller knows. */
+PINTENSOR_API void pintensor_get_stats(pintensor_stats *stats, size_t size);
+
+/* Unlocks and gives back all that is not alive; returns the bytes. */
+PINTENSOR_API size_t pintensor_trim(void);
+
+/* Writes the report as of now to a file descriptor. Counts alive blocks as held. PINTENSOR_EIO, PINTENSOR_EOFF (nothing
+ * was ever pinned). */
+PINTENSOR_API int pintensor_report(int fd);
+
+/* "0.1.0" */
+PINTENSOR_API const char *pintensor_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,103 @@
+/* libc's doors: the ways a process ends, so that the report comes out of each, and mlock, which tells of ops that no
+ * preload can reach. Everything is passed on unchanged. */
+#include "deepspeed.h"
+#include "exit.h"
+#include "log.h"
+#include "options.h"
+#include "process.h"
+#include "stock.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define DOOR __attribute__((visibility("default")))
+
+static _Noreturn void end(int status)
+{
+    for (;;) {
+        syscall(SYS_exit_group, status);
+    }
+}
+
+DOOR _Noreturn void exit(int status)
+{
+    void (*next)(int) = (void (*)(int))stock_next("exit");
+    pt_exit_status(status, NULL);
+    next(status);
+    __builtin_unreachable();
+}
+
+DOOR _Noreturn void _exit(int status)
+{
+    end(pt_exit_now(status));
+}
+
+DOOR _Noreturn void _Exit(int status)
+{
+    end(pt_exit_now(status));
+}
+
+DOOR _Noreturn void quick_exit(int status)
+{
+    void (*next)(int) = (void (*)(int))stock_next("quick_exit");
+    next(pt_exit_now(status));
+    __builtin_unreachable();
+}
+
+/* Looked up early: abort() may be called from a signal handler, where dlsym() must not be. */
+static void (*next_abort)(void);
+
+__attribute__((constructor)) static void look_up(void)
+{
+    next_abort = (void (*)(void))stock_next("abort");
+}
+
+DOOR _Noreturn void abort(void)
+{
+    (void)pt_exit_now(1);
+    next_abort();
+    __builtin_unreachable();
+}
+
+/* glibc's own assert aborts without coming through the door above. */
+DOOR _Noreturn void __assert_fail(const char *what, const char *file, unsigned line, const char *function)
+{
+    void (*next)(const char *, const char *, unsigned, const char *) =
+        (void (*)(const char *, const char *, unsigned, const char *))stock_next("__assert_fail");
+    (void)pt_exit_now(1);
+    next(what, file, line, function);
+    __builtin_unreachable();
+}
+
+/* Stock's alloc runs only if its op bypasses the preload: such an op binds its own calls when it is linked. */
+static void warn_of_unreachable_op(const void *caller)
+{
+    static _Atomic bool said;
+    Dl_info info;
+    if (said || deepspeed_in_stock() || dladdr(caller, &info) == 0 ||
+        stock_of_caller(caller, "_ZN22deepspeed_pin_tensor_t5allocElRKN3c1013TensorOptionsE") == NULL ||
+        atomic_exchange(&said, true)) {
+        return;
+    }
+    pt_log("warning: %s was linked with -Bsymbolic-functions, so its pinned tensors cannot be served by pintensor "
+           "and stay DeepSpeed's. Have it built at first use instead: install DeepSpeed with DS_BUILD_OPS=0 and LDFLAGS "
+           "without that flag",
+           info.dli_fname);
+}
+
+DOOR int mlock(const void *address, size_t len)
+{
+    static int (*_Atomic next)(const void *, size_t);
+    if (next == NULL) {
+        next = (int (*)(const void *, size_t))stock_next("mlock");
+    }
+    warn_of_unreachable_op(__builtin_return_address(0));
+    return next(address, len);
+}

@@ -1,0 +1,13 @@
+/* What would have answered a call without the preload. */
+#ifndef PRELOAD_STOCK_H
+#define PRELOAD_STOCK_H
+
+#include <stdbool.h>
+
+/* The definition of `symbol` in the very object that `caller` lies in, or NULL. */
+void *stock_of_caller(const void *caller, const char *symbol);
+
+/* The next definition of a libc function. Never NULL. */
+void *stock_next(const char *symbol);
+
+#endif

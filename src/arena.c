@@ -1,0 +1,203 @@
+#include "arena.h"
+
+#include "pages.h"
+#include "segment.h"
+
+#include <errno.h>
+#include <jemalloc/jemalloc.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Ours alone: jemalloc is linked statically with every name hidden, so a jemalloc that the program uses is
+ * another one. No retained-extent growth (our hooks decide how much to lock ahead), no thread caches (they
+ * would hide freed blocks from the limits), and no decay but what we ask for. */
+const char *malloc_conf = "retain:false,narenas:1,tcache:false,dirty_decay_ms:-1,muzzy_decay_ms:0";
+
+/* MALLOC_CONF and /etc/malloc.conf are for the program's own jemalloc. The link wraps these two calls. */
+char *__wrap_secure_getenv(const char *name);
+char *__wrap_secure_getenv(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+
+ssize_t __wrap_readlink(const char *path, char *buf, size_t len);
+ssize_t __wrap_readlink(const char *path, char *buf, size_t len)
+{
+    (void)path;
+    (void)buf;
+    (void)len;
+    errno = ENOENT;
+    return -1;
+}
+
+static void *small_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
+                         unsigned arena)
+{
+    (void)h;
+    (void)arena;
+    if (at != NULL) {
+        return NULL;
+    }
+    *zero = *commit = true;
+    return pt_segment_take_small(size, align);
+}
+
+static void *exact_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
+                         unsigned arena)
+{
+    (void)h;
+    (void)arena;
+    if (at != NULL) {
+        return NULL;
+    }
+    *zero = false;
+    *commit = true;
+    return pt_segment_take_exact(size, align);
+}
+
+/* jemalloc's "decommit" is our unlock: a purged run leaves the locked memory, its addresses stay. */
+static bool small_commit(extent_hooks_t *h, void *p, size_t size, size_t offset, size_t len, unsigned arena)
+{
+    (void)h;
+    (void)size;
+    (void)arena;
+    return pt_segment_relock((char *)p + offset, len) != 0;
+}
+
+static bool small_decommit(extent_hooks_t *h, void *p, size_t size, size_t offset, size_t len,
+                           unsigned arena)
+{
+    (void)h;
+    (void)size;
+    (void)arena;
+    return !pt_segment_unlock((char *)p + offset, len);
+}
+
+/* Never refuse a split: jemalloc 5.3.0 abandons the memory then. */
+static bool split(extent_hooks_t *h, void *p, size_t size, size_t a, size_t b, bool committed, unsigned arena)
+{
+    (void)h;
+    (void)p;
+    (void)size;
+    (void)a;
+    (void)b;
+    (void)committed;
+    (void)arena;
+    return false;
+}
+
+/* Neighbouring segments of one region are one stretch of addresses, locked alike: merging is free. The small
+ * region never touches the exact one, since an arena only ever sees its own. */
+static bool merge(extent_hooks_t *h, void *a, size_t size_a, void *b, size_t size_b, bool committed,
+                  unsigned arena)
+{
+    (void)h;
+    (void)a;
+    (void)size_a;
+    (void)b;
+    (void)size_b;
+    (void)committed;
+    (void)arena;
+    return false;
+}
+
+static extent_hooks_t small_hooks = {
+    .alloc = small_alloc, .commit = small_commit, .decommit = small_decommit, .split = split, .merge = merge};
+static extent_hooks_t exact_hooks = {.alloc = exact_alloc, .split = split, .merge = merge};
+
+static struct {
+    unsigned small, exact;
+    size_t purge[3], decay[3], idle[3];
+    size_t mib_len;
+} state;
+
+/* jemalloc's own book-keeping must not come from locked segments: arenas_create_ext (5.3) can say so. Without it
+ * (5.2) create with the default hooks, whose memory serves the first book-keeping, and set ours after. */
+static int create(extent_hooks_t *hooks, unsigned *arena)
+{
+    struct {
+        extent_hooks_t *hooks;
+        bool metadata_use_hooks;
+    } config = {hooks, false};
+    size_t len = sizeof *arena;
+    if (mallctl("experimental.arenas_create_ext", arena, &len, &config, sizeof config) == 0) {
+        return 0;
+    }
+    int error = mallctl("arenas.create", arena, &len, NULL, 0);
+    size_t mib[3], mib_len = 3;
+    if (error == 0 && (error = mallctlnametomib("arena.0.extent_hooks", mib, &mib_len)) == 0) {
+        mib[1] = *arena;
+        error = mallctlbymib(mib, mib_len, NULL, NULL, &hooks, sizeof hooks);
+    }
+    return -error;
+}
+
+static int name_to_mib(const char *name, size_t mib[3])
+{
+    state.mib_len = 3;
+    int error = mallctlnametomib(name, mib, &state.mib_len);
+    mib[1] = state.small;
+    return -error;
+}
+
+int pt_arena_init(void)
+{
+    int error = create(&small_hooks, &state.small);
+    if (error == 0) {
+        error = create(&exact_hooks, &state.exact);
+    }
+    if (error == 0) {
+        error = name_to_mib("arena.0.purge", state.purge);
+    }
+    if (error == 0) {
+        error = name_to_mib("arena.0.decay", state.decay);
+    }
+    if (error == 0) {
+        error = name_to_mib("arena.0.dirty_decay_ms", state.idle);
+    }
+    return error;
+}
+
+void *pt_arena_small(size_t size, size_t align, size_t *usable)
+{
+    int flags = MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
+    void *p = mallocx(size, flags);
+    *usable = p != NULL ? sallocx(p, flags) : 0;
+    return p;
+}
+
+void pt_arena_small_free(void *p)
+{
+    dallocx(p, MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE);
+}
+
+void *pt_arena_exact(size_t size, size_t *usable)
+{
+    size_t align = size >= PT_HUGE ? PT_HUGE : PT_ARENA_GRANULE;
+    int flags = MALLOCX_ARENA(state.exact) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
+    void *p = mallocx(size, flags);
+    *usable = p != NULL ? sallocx(p, flags) : 0;
+    return p;
+}
+
+void pt_arena_exact_free(void *p)
+{
+    dallocx(p, MALLOCX_ARENA(state.exact) | MALLOCX_TCACHE_NONE);
+}
+
+void pt_arena_small_decay(void)
+{
+    (void)mallctlbymib(state.decay, state.mib_len, NULL, NULL, NULL, 0);
+}
+
+void pt_arena_small_purge(void)
+{
+    (void)mallctlbymib(state.purge, state.mib_len, NULL, NULL, NULL, 0);
+}
+
+void pt_arena_small_idle(size_t seconds)
+{
+    ssize_t ms = (ssize_t)(seconds * 1000);
+    (void)mallctlbymib(state.idle, state.mib_len, NULL, NULL, &ms, sizeof ms);
+}

@@ -1,0 +1,127 @@
+#include "cache.h"
+
+#include "pages.h"
+#include "table.h"
+
+#include <string.h>
+
+/* Sizes fall into bins, eight a doubling, like jemalloc's classes from 16 KiB on. */
+#define BINS 300
+
+static struct {
+    uint32_t bins[BINS];     /* newest first: its pages are the likeliest to be in the CPU's cache */
+    uint32_t oldest, newest; /* all of them by age */
+    size_t bytes;
+} cache;
+
+static unsigned bin_of(size_t size)
+{
+    size_t pages = size / PT_PAGE;
+    if (pages < 16) {
+        return (unsigned)pages;
+    }
+    unsigned top = 63u - (unsigned)__builtin_clzl(pages);
+    unsigned bin = 16 + (top - 4) * 8 + (unsigned)(pages >> (top - 3) & 7);
+    return bin < BINS ? bin : BINS - 1;
+}
+
+void pt_cache_init(void)
+{
+    memset(&cache, 0, sizeof cache);
+}
+
+void pt_cache_put(uint32_t number, uint64_t now_ns)
+{
+    struct pt_record *r = pt_table_record(number);
+    uint32_t *bin = &cache.bins[bin_of(r->locked)];
+    r->born_ns = now_ns;
+    r->prev = 0;
+    r->next = *bin;
+    if (*bin != 0) {
+        pt_table_record(*bin)->prev = number;
+    }
+    *bin = number;
+    r->newer = 0;
+    r->older = cache.newest;
+    if (cache.newest != 0) {
+        pt_table_record(cache.newest)->newer = number;
+    } else {
+        cache.oldest = number;
+    }
+    cache.newest = number;
+    cache.bytes += r->locked;
+}
+
+static void take_out(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    if (r->prev != 0) {
+        pt_table_record(r->prev)->next = r->next;
+    } else {
+        cache.bins[bin_of(r->locked)] = r->next;
+    }
+    if (r->next != 0) {
+        pt_table_record(r->next)->prev = r->prev;
+    }
+    if (r->older != 0) {
+        pt_table_record(r->older)->newer = r->newer;
+    } else {
+        cache.oldest = r->newer;
+    }
+    if (r->newer != 0) {
+        pt_table_record(r->newer)->older = r->older;
+    } else {
+        cache.newest = r->older;
+    }
+    cache.bytes -= r->locked;
+}
+
+/* The best of one bin; how far to look is bounded, so that a bin full of odd sizes costs no more than a miss. */
+static uint32_t search_bin(unsigned bin, size_t need)
+{
+    enum { LOOK_MOST = 16 };
+    uint32_t best = 0;
+    unsigned looked = 0;
+    for (uint32_t n = cache.bins[bin]; n != 0 && looked < LOOK_MOST; n = pt_table_record(n)->next, looked++) {
+        const struct pt_record *r = pt_table_record(n);
+        if (r->locked == need) {
+            return n;
+        }
+        if (r->capacity >= need && (best == 0 || r->locked > pt_table_record(best)->locked)) {
+            best = n;
+        }
+    }
+    return best;
+}
+
+uint32_t pt_cache_take(size_t need)
+{
+    /* Up to twice the size is cut down, down to half is topped up: beyond that a fresh block costs less. */
+    unsigned first = bin_of(need), last = bin_of(need * 2), least = bin_of(need / 2);
+    uint32_t found = 0;
+    for (unsigned bin = first; found == 0 && bin <= last; bin++) {
+        found = search_bin(bin, need);
+    }
+    for (unsigned bin = first; found == 0 && bin-- > least;) {
+        found = search_bin(bin, need);
+    }
+    if (found != 0) {
+        take_out(found);
+    }
+    return found;
+}
+
+uint32_t pt_cache_take_oldest(uint64_t before_ns)
+{
+    uint32_t number = cache.oldest;
+    if (number == 0 || pt_table_record(number)->born_ns > before_ns) {
+        return 0;
+    }
+    take_out(number);
+    return number;
+}
+
+size_t pt_cache_bytes(void)
+{
+    return cache.bytes;
+}

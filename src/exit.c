@@ -1,0 +1,66 @@
+#include "exit.h"
+
+#include "manager.h"
+#include "options.h"
+#include "report.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static _Atomic bool reported;
+static _Atomic int exit_status;
+
+void pt_exit_begins(void)
+{
+    pt_manager_exit_begins();
+}
+
+void pt_exit_status(int status, void *unused)
+{
+    (void)unused;
+    exit_status = status;
+    pt_manager_exit_begins();
+}
+
+/* Returns the sections that were not empty. */
+static unsigned report(void)
+{
+    pt_manager_exit_begins();
+    if (atomic_exchange(&reported, true)) {
+        return 0;
+    }
+    char buf[4096];
+    struct pt_text out;
+    pt_text_init(&out, buf, sizeof buf, pt_report_open());
+    unsigned sections = pt_report_write(&out);
+    pt_text_flush(&out);
+    return sections;
+}
+
+/* A program that failed already keeps its own status. */
+static int status_after(int status, unsigned sections)
+{
+    int wanted = (int)pt_option(PT_OPTION_EXITCODE);
+    return status == 0 && wanted != 0 && (sections & pt_option(PT_OPTION_FAIL_ON)) != 0 ? wanted : status;
+}
+
+int pt_exit_now(int status)
+{
+    return pt_manager_active() ? status_after(status, report()) : status;
+}
+
+/* The destructor hook. What Python and libtorch had to free, they have freed by now. */
+__attribute__((destructor)) static void process_ends(void)
+{
+    if (!pt_manager_active()) {
+        return;
+    }
+    unsigned sections = report();
+    pt_manager_finish();
+    int status = status_after(exit_status, sections);
+    if (status != exit_status) {
+        (void)fflush(NULL);
+        _Exit(status);
+    }
+}

@@ -1,0 +1,25 @@
+/* Telling a leak that goes on from memory that is merely held: a site grows if its live bytes reached new heights in
+ * several separate visits, spread over a good part of the run, the last of them not long before the end. Buffers
+ * made at the start reach their height early, however many they are; buffers reused reach it once.
+ *
+ * A visit is a run of allocations by one site, ended by another site's turn or by a pause. */
+#ifndef PT_GROWTH_H
+#define PT_GROWTH_H
+
+#include "table.h"
+
+#define PT_GROWTH_VISITS 4 /* heights it takes: the first ones may be warm-up */
+
+/* Notes an allocation that is already in the site's live bytes; `order` counts all allocations. */
+void pt_growth_note(struct pt_site *s, uint64_t now_ns, uint64_t order);
+
+/* Judges one site at `now_ns`, in a run whose first block was at `start_ns`. */
+bool pt_growth_judge(const struct pt_site *s, uint64_t start_ns, uint64_t now_ns);
+
+/* Judges every site of the table as of now, into their `growing`. */
+void pt_growth_judge_all(void);
+
+/* Bytes a visit, on average. */
+uint64_t pt_growth_step(const struct pt_site *s);
+
+#endif

@@ -1,0 +1,75 @@
+#include "idle.h"
+
+#include "manager.h"
+#include "options.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+
+enum { ABSENT, PRESENT, STOPPED };
+static _Atomic int watcher;
+
+/* Looks often enough that nothing stays more than a quarter longer than the option says. */
+static struct timespec interval(void)
+{
+    uint64_t ms = pt_option(PT_OPTION_IDLE) * 1000 / 4;
+    ms = ms < 50 ? 50 : ms > 10000 ? 10000 : ms;
+    return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+}
+
+static bool claim(void)
+{
+    int absent = ABSENT;
+    return atomic_load_explicit(&watcher, memory_order_relaxed) == ABSENT &&
+           atomic_compare_exchange_strong(&watcher, &absent, PRESENT);
+}
+
+static void *watch(void *unused)
+{
+    (void)unused;
+    struct timespec pause = interval();
+    do {
+        do {
+            nanosleep(&pause, NULL);
+        } while (atomic_load(&watcher) == PRESENT && pt_manager_tick());
+        int present = PRESENT;
+        (void)atomic_compare_exchange_strong(&watcher, &present, ABSENT);
+        /* What became idle just before that saw a thread still present: look once more. */
+    } while (atomic_load(&watcher) == ABSENT && pt_manager_tick() && claim());
+    return NULL;
+}
+
+void pt_idle_init(void)
+{
+    atomic_store(&watcher, ABSENT);
+}
+
+void pt_idle_watch(void)
+{
+    if (!claim()) {
+        return;
+    }
+    /* The program's signals are not this thread's business. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (pthread_create(&thread, &attributes, watch, NULL) == 0) {
+        (void)pthread_setname_np(thread, "pintensor-idle");
+    } else {
+        atomic_store(&watcher, ABSENT); /* then the limits alone bound the cache */
+    }
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void pt_idle_stop(void)
+{
+    atomic_store(&watcher, STOPPED);
+}

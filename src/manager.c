@@ -1,0 +1,652 @@
+#include "manager.h"
+
+#include "account.h"
+#include "arena.h"
+#include "cache.h"
+#include "growth.h"
+#include "idle.h"
+#include "lock.h"
+#include "log.h"
+#include "misuse.h"
+#include "options.h"
+#include "pages.h"
+#include "process.h"
+#include "python.h"
+#include "site.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Up to 8 MiB a block gets its own locked pages only while few do, since each may cost two mappings of the 65,530
+ * that the kernel allows; past that many, such blocks share segments. Larger ones are always exact. */
+#define EXACT_ALWAYS ((size_t)8 << 20)
+#define EXACT_FEW 12000
+
+/* Free bytes that the small region may hold before it is worth purging. */
+#define SMALL_SLACK ((size_t)1 << 20)
+
+#define MANAGERS_MOST 1024
+
+static struct {
+    pthread_mutex_t mutex;
+    struct {
+        const void *key;
+        uint32_t number;
+    } managers[MANAGERS_MOST];
+    uint32_t managers_used, manager_last;
+    uint64_t serial;
+    size_t exact_few;                      /* live or cached exact blocks below EXACT_ALWAYS */
+    size_t exact_live, small_live;         /* locked bytes of live blocks in either region */
+    size_t small_purged_at;                /* the small region's locked bytes when it was last purged */
+    _Atomic bool exiting;
+} state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static __thread int last_failure; /* errno of this thread's last failed allocation */
+
+static void lock(void)
+{
+    pthread_mutex_lock(&state.mutex);
+}
+
+static void unlock(void)
+{
+    pthread_mutex_unlock(&state.mutex);
+}
+
+void pt_manager_reset(void)
+{
+    pthread_mutex_init(&state.mutex, NULL);
+    memset(state.managers, 0, sizeof state.managers);
+    state.managers_used = 0;
+    state.exact_few = state.exact_live = state.small_live = state.small_purged_at = 0;
+    state.exiting = false;
+    pt_cache_init();
+}
+
+uint32_t pt_manager_new(void)
+{
+    lock();
+    uint32_t number = ++state.manager_last;
+    unlock();
+    return number;
+}
+
+/* Where the key is, or a free place, or MANAGERS_MOST. With the lock held. */
+static uint32_t place_of(const void *key)
+{
+    uint32_t free_place = MANAGERS_MOST;
+    for (uint32_t i = 0; i < state.managers_used; i++) {
+        if (state.managers[i].key == key) {
+            return i;
+        }
+        if (state.managers[i].key == NULL) {
+            free_place = i;
+        }
+    }
+    return free_place < MANAGERS_MOST ? free_place : state.managers_used;
+}
+
+uint32_t pt_manager_of(const void *key, bool make)
+{
+    uint32_t number = 0;
+    lock();
+    uint32_t place = place_of(key);
+    if (place < MANAGERS_MOST) { /* late comers past that are still served, but not told apart */
+        bool known = place < state.managers_used && state.managers[place].key == key;
+        if (!known && make) {
+            state.managers_used += place == state.managers_used;
+            state.managers[place].key = key;
+            state.managers[place].number = ++state.manager_last;
+        }
+        number = known || make ? state.managers[place].number : 0;
+    }
+    unlock();
+    return number;
+}
+
+/* ---- room: the cache lives in the room under the peak ---- */
+
+static size_t room_exceeded_by(size_t need)
+{
+    const struct pt_counters *c = &pt_table()->counters;
+    size_t live = state.exact_live + state.small_live + need;
+    size_t peak = live > c->peak_locked ? live : c->peak_locked;
+    size_t most = peak + peak / 20;
+    size_t locked = state.exact_live + pt_cache_bytes() + pt_segment_small_locked() + need;
+    return locked > most ? locked - most : 0;
+}
+
+/* Takes blocks out of the cache until `need` more bytes fit, chained by `next`. With the lock held. */
+static uint32_t choose_victims(size_t need)
+{
+    uint32_t victims = 0, number;
+    while (room_exceeded_by(need) > 0 && (number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
+        pt_table_record(number)->next = victims;
+        victims = number;
+    }
+    pt_table()->counters.cached_locked = pt_cache_bytes();
+    return victims;
+}
+
+/* Gives blocks of the exact region back for good; returns their bytes. Without the lock: nobody else knows them. */
+static size_t destroy(uint32_t number)
+{
+    size_t bytes = 0;
+    while (number != 0) {
+        struct pt_record *r = pt_table_record(number);
+        uint32_t next = r->next;
+        bytes += r->locked;
+        pt_table_unindex(number);
+        if ((r->flags & PT_PAGEABLE) != 0) {
+            pt_pages_unlock((void *)r->base, pt_pages_up(r->asked, PT_PAGE));
+        } else {
+            pt_lock_release((void *)r->base, r->locked);
+        }
+        pt_arena_exact_free((void *)r->base);
+        lock();
+        state.exact_few -= r->capacity < EXACT_ALWAYS;
+        pt_table_give_record(number);
+        unlock();
+        number = next;
+    }
+    return bytes;
+}
+
+static bool small_wants_purge(void)
+{
+    size_t locked = pt_segment_small_locked();
+    size_t unused = locked > state.small_live ? locked - state.small_live : 0;
+    /* A purge that found little to give back is not tried again before things have changed. */
+    bool changed = locked > state.small_purged_at + SMALL_SLACK || unused > 2 * SMALL_SLACK + locked / 2;
+    bool wants = unused > SMALL_SLACK && changed && room_exceeded_by(0) > 0;
+    if (wants) {
+        state.small_purged_at = locked;
+    }
+    return wants;
+}
+
+/* ---- making blocks ---- */
+
+/* Stock is page aligned and O_DIRECT needs 512 bytes; below a page the size itself says what its user may expect. */
+static size_t small_alignment(size_t bytes)
+{
+    size_t natural = bytes & -bytes;
+    return bytes >= PT_PAGE ? PT_PAGE : bytes % 512 == 0 ? natural : 64;
+}
+
+/* A record for exact pages, locked: from the cache or fresh. Returns 0 with errno-like *error on failure. */
+static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
+{
+    size_t need = pt_pages_up(bytes, PT_PAGE);
+    lock();
+    uint32_t number = locked ? pt_cache_take(need) : 0;
+    uint32_t victims = locked ? choose_victims(need) : 0;
+    unlock();
+    destroy(victims);
+
+    struct pt_record *r = pt_table_record(number);
+    if (number != 0 && r->locked != need) {
+        char *end = (char *)r->base + r->locked;
+        if (r->locked > need) {
+            pt_lock_release(end - (r->locked - need), r->locked - need);
+        } else if (pt_lock_acquire(end, need - r->locked) != 0) {
+            r->next = 0;
+            destroy(number);
+            number = 0;
+        }
+    }
+    if (number != 0) {
+        *reused = r->locked == need;
+        pt_table_write_begin(r);
+        r->locked = need;
+        pt_table_write_end(r);
+        return number;
+    }
+
+    size_t capacity;
+    void *base = pt_arena_exact(bytes, &capacity);
+    if (base == NULL) {
+        *error = ENOMEM;
+        return 0;
+    }
+    if (locked && pt_lock_acquire(base, need) != 0) {
+        *error = pt_lock_error();
+        pt_arena_exact_free(base);
+        return 0;
+    }
+    lock();
+    number = pt_table_take_record();
+    if (number != 0) {
+        r = pt_table_record(number);
+        pt_table_write_begin(r);
+        r->state = PT_CACHED;
+        r->flags = PT_EXACT | (locked ? 0 : PT_PAGEABLE);
+        r->base = (uintptr_t)base;
+        r->asked = bytes;
+        r->locked = locked ? need : 0;
+        r->capacity = capacity;
+        pt_table_write_end(r);
+        if (pt_table_index(number) != 0) {
+            pt_table_give_record(number);
+            number = 0;
+        } else {
+            state.exact_few += capacity < EXACT_ALWAYS;
+        }
+    }
+    unlock();
+    if (number == 0) {
+        if (locked) {
+            pt_lock_release(base, need);
+        }
+        pt_arena_exact_free(base);
+        *error = ENOMEM;
+    }
+    return number;
+}
+
+/* A record for a block in a shared, locked segment. The index is set when the block goes live. */
+static uint32_t make_small(size_t bytes, bool *reused, int *error)
+{
+    size_t capacity, before = pt_segment_small_locked();
+    void *base = pt_arena_small(bytes, small_alignment(bytes), &capacity);
+    if (base == NULL) {
+        *error = pt_lock_error() != 0 ? pt_lock_error() : ENOMEM;
+        return 0;
+    }
+    lock();
+    uint32_t number = pt_table_take_record();
+    if (number != 0) {
+        struct pt_record *r = pt_table_record(number);
+        pt_table_write_begin(r);
+        r->state = PT_CACHED;
+        r->flags = 0;
+        r->base = (uintptr_t)base;
+        r->asked = bytes;
+        r->locked = r->capacity = capacity;
+        pt_table_write_end(r);
+        if (pt_table_index(number) != 0) {
+            pt_table_give_record(number);
+            number = 0;
+        }
+    }
+    unlock();
+    if (number == 0) {
+        pt_arena_small_free(base);
+        *error = ENOMEM;
+    }
+    *reused = pt_segment_small_locked() <= before;
+    return number;
+}
+
+static uint32_t make(size_t bytes, bool *reused, int *error)
+{
+    bool exact = bytes > PT_ARENA_SLAB_MOST && (bytes >= EXACT_ALWAYS || state.exact_few < EXACT_FEW);
+    return exact ? make_exact(bytes, true, reused, error) : make_small(bytes, reused, error);
+}
+
+int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
+{
+    if (pt_manager_start() != 0) {
+        return -ENODEV;
+    }
+    uint32_t site = pt_site_here(q->caller, q->bytes);
+    uint64_t now = pt_table_now();
+    bool reused = false;
+    uint32_t number = 0;
+    last_failure = ENOMEM;
+    if (q->bytes <= (size_t)1 << 46) {
+        number = make(q->bytes, &reused, &last_failure);
+        if (number == 0 && pt_manager_trim() > 0) {
+            number = make(q->bytes, &reused, &last_failure);
+        }
+        if (number == 0 && pt_option(PT_OPTION_ON_LIMIT) == PT_LIMIT_PAGEABLE) {
+            static _Atomic bool said;
+            if (!said) {
+                said = true;
+                char why[768];
+                struct pt_text t;
+                pt_text_init(&t, why, sizeof why, -1);
+                pt_manager_explain(q->bytes, &t);
+                pt_log("warning: going on with memory that is not locked: %s", why);
+            }
+            number = make_exact(q->bytes, false, &reused, &last_failure);
+        }
+    }
+    if (number == 0) {
+        return -ENOMEM;
+    }
+
+    lock();
+    struct pt_record *r = pt_table_record(number);
+    pt_table_write_begin(r);
+    r->state = PT_LIVE;
+    r->flags = (uint8_t)((r->flags & (PT_EXACT | PT_PAGEABLE)) | (q->tensor ? PT_TENSOR : 0));
+    r->generation++;
+    r->asked = q->bytes;
+    r->dtype = (int8_t)q->dtype;
+    r->door = (uint8_t)q->door;
+    r->manager = q->manager;
+    r->site = site;
+    r->release_site = 0;
+    r->thread = (uint32_t)syscall(SYS_gettid);
+    r->born_ns = now;
+    r->id = ++state.serial;
+    pt_table_write_end(r);
+    *((r->flags & PT_EXACT) != 0 ? &state.exact_live : &state.small_live) += r->locked;
+    pt_account_alloc(r, reused);
+    pt_table()->counters.cached_locked = pt_cache_bytes();
+    *out = (struct pt_block){(void *)r->base, number, r->generation};
+    unlock();
+    return 0;
+}
+
+void pt_manager_explain(size_t bytes, struct pt_text *out)
+{
+    pt_lock_explain(bytes, last_failure, out);
+}
+
+/* ---- giving back ---- */
+
+/* What is left to do for a block that is gone, once the lock is no longer held. */
+struct leftover {
+    uint32_t victims;
+    void *small;
+    bool purge;
+};
+
+/* Ends a live block. With the lock held; the caller does the leftover afterwards. */
+static struct leftover end_block(uint32_t number, bool reclaimed)
+{
+    struct pt_record *r = pt_table_record(number);
+    struct leftover left = {0};
+    pt_account_drop(r, reclaimed);
+    if ((r->flags & PT_EXACT) != 0) {
+        state.exact_live -= r->locked;
+        pt_table_write_begin(r);
+        r->state = PT_CACHED;
+        pt_table_write_end(r);
+        if ((r->flags & PT_PAGEABLE) != 0) {
+            r->next = 0;
+            left.victims = number;
+        } else {
+            pt_cache_put(number, pt_table_now());
+            left.victims = choose_victims(0);
+        }
+    } else {
+        state.small_live -= r->locked;
+        left.small = (void *)r->base;
+        left.purge = small_wants_purge();
+        pt_table_unindex(number);
+        pt_table_give_record(number);
+    }
+    return left;
+}
+
+static void do_leftover(const struct leftover *left)
+{
+    if (left->small != NULL) {
+        pt_arena_small_free(left->small);
+    }
+    destroy(left->victims);
+    if (left->purge) {
+        pt_arena_small_purge();
+    }
+    if (!state.exiting) {
+        pt_idle_watch();
+    }
+}
+
+void pt_manager_drop(const struct pt_block *block)
+{
+    if (!pt_process_owns()) {
+        return; /* a child's copy of its parent's tensor */
+    }
+    struct leftover left = {0};
+    lock();
+    struct pt_record *r = pt_table_record(block->number);
+    bool ours = r->state == PT_LIVE && r->generation == block->generation;
+    bool released = (r->flags & PT_RELEASED) != 0;
+    uint64_t reclaim = pt_option(PT_OPTION_RECLAIM);
+    if (ours && (reclaim == PT_RECLAIM_EXIT || (reclaim == PT_RECLAIM_FREE && !released))) {
+        r->flags |= PT_DROPPED;
+    } else if (ours) {
+        left = end_block(block->number, !released && !state.exiting);
+    }
+    unlock();
+    do_leftover(&left);
+}
+
+/* What is wrong with freeing this address, or FINE. With the lock held. */
+enum { FINE = -1 };
+static int judge_release(uint32_t manager, const void *address, const struct pt_found *f)
+{
+    if (f->number == 0) {
+        return pt_table_ours(address) ? PT_MISUSE_TWICE : PT_MISUSE_FOREIGN;
+    }
+    bool starts = f->base == (uintptr_t)address;
+    if (f->state != PT_LIVE || (starts && (f->flags & PT_RELEASED) != 0)) {
+        return PT_MISUSE_TWICE;
+    }
+    if (!starts) {
+        return (uintptr_t)address < f->base + f->asked ? PT_MISUSE_INTERIOR : PT_MISUSE_TWICE;
+    }
+    return f->manager == manager ? FINE : PT_MISUSE_MANAGER;
+}
+
+static int release(uint32_t manager, const struct pt_block *block, bool exactly, const void *caller)
+{
+    void *address = block->base;
+    if (address == NULL) {
+        return -ENOENT;
+    }
+    if (!pt_process_owns()) {
+        struct pt_found f = pt_table_find_inherited(address);
+        return f.state == PT_LIVE && f.base == (uintptr_t)address ? 0 : -ENOENT;
+    }
+    uint32_t site = pt_site_here(caller, 1);
+    struct leftover left = {0};
+    struct pt_misuse misuse = {.site = site};
+    bool say = false;
+    lock();
+    struct pt_found f = pt_table_find(address);
+    int wrong = judge_release(manager, address, &f);
+    if (exactly && f.number != 0 && (f.number != block->number || f.generation != block->generation)) {
+        wrong = PT_MISUSE_STALE;
+    }
+    struct pt_record *r = pt_table_record(f.number);
+    if (wrong != FINE) {
+        misuse.kind = (uint32_t)wrong;
+        misuse.alloc_site = f.number != 0 ? r->site : 0;
+        misuse.release_site = f.number != 0 ? r->release_site : 0;
+        say = pt_misuse_count(&misuse);
+    } else {
+        r->release_site = site;
+        pt_account_release(r);
+        if ((r->flags & PT_TENSOR) == 0 ||
+            ((r->flags & PT_DROPPED) != 0 && pt_option(PT_OPTION_RECLAIM) == PT_RECLAIM_FREE)) {
+            left = end_block(f.number, false);
+        } else {
+            pt_table_write_begin(r);
+            r->flags |= PT_RELEASED;
+            pt_table_write_end(r);
+        }
+    }
+    unlock();
+    do_leftover(&left);
+    if (say) {
+        pt_misuse_say(&misuse, address);
+    }
+    return wrong == FINE ? 0 : wrong == PT_MISUSE_STALE ? -ESTALE : -ENOENT;
+}
+
+int pt_manager_release(uint32_t manager, void *address, const void *caller)
+{
+    struct pt_block block = {.base = address};
+    return release(manager, &block, false, caller);
+}
+
+int pt_manager_release_block(uint32_t manager, const struct pt_block *block, const void *caller)
+{
+    return release(manager, block, true, caller);
+}
+
+void pt_manager_close(uint32_t manager)
+{
+    if (!pt_process_owns() || manager == 0) {
+        return;
+    }
+    lock();
+    for (uint32_t i = 0; i < state.managers_used; i++) {
+        if (state.managers[i].number == manager) {
+            state.managers[i].key = NULL;
+            state.managers[i].number = 0;
+        }
+    }
+    uint32_t count = atomic_load(&pt_table()->records);
+    for (uint32_t number = 1; number < count; number++) {
+        struct pt_record *r = pt_table_record(number);
+        if (r->state != PT_LIVE || r->manager != manager || (r->flags & PT_RELEASED) != 0) {
+            continue;
+        }
+        pt_account_release(r);
+        if ((r->flags & PT_TENSOR) == 0 || (r->flags & PT_DROPPED) != 0) {
+            struct leftover left = end_block(number, false);
+            unlock();
+            do_leftover(&left);
+            lock();
+        } else {
+            pt_table_write_begin(r);
+            r->flags |= PT_RELEASED;
+            pt_table_write_end(r);
+        }
+    }
+    unlock();
+}
+
+bool pt_manager_covers(const void *p, size_t n)
+{
+    struct pt_found f = {0};
+    if (pt_table_ours(p)) {
+        f = pt_table_find(p);
+    } else if (pt_process_inherited()) {
+        f = pt_table_find_inherited(p);
+    }
+    return f.state == PT_LIVE && (f.flags & PT_RELEASED) == 0 &&
+           n <= f.base + f.asked - (uintptr_t)p && (uintptr_t)p <= f.base + f.asked;
+}
+
+size_t pt_manager_cached(void)
+{
+    lock();
+    size_t small = pt_segment_small_locked();
+    size_t bytes = pt_cache_bytes() + (small > state.small_live ? small - state.small_live : 0);
+    unlock();
+    return bytes;
+}
+
+size_t pt_manager_trim(void)
+{
+    if (!pt_process_owns()) {
+        return 0;
+    }
+    size_t before = pt_lock_bytes();
+    lock();
+    uint32_t victims = 0, number;
+    while ((number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
+        pt_table_record(number)->next = victims;
+        victims = number;
+    }
+    pt_table()->counters.cached_locked = 0;
+    unlock();
+    destroy(victims);
+    pt_arena_small_purge();
+    size_t after = pt_lock_bytes();
+    return before > after ? before - after : 0;
+}
+
+bool pt_manager_tick(void)
+{
+    uint64_t now = pt_table_now();
+    uint64_t idle = pt_option(PT_OPTION_IDLE) * 1000000000u;
+    uint32_t victims = 0, number;
+    lock();
+    while ((number = pt_cache_take_oldest(now > idle ? now - idle : 0)) != 0) {
+        pt_table_record(number)->next = victims;
+        victims = number;
+    }
+    pt_table()->counters.cached_locked = pt_cache_bytes();
+    size_t small_unused = pt_segment_small_locked() - state.small_live;
+    bool busy = pt_cache_bytes() > 0 || small_unused > SMALL_SLACK;
+    unlock();
+    destroy(victims);
+    pt_arena_small_decay();
+    return busy;
+}
+
+bool pt_manager_active(void)
+{
+    return pt_process_owns_strictly() && pt_table() != NULL;
+}
+
+/* ---- the end ---- */
+
+void pt_manager_count_held(void)
+{
+    /* In abort() this very thread may hold the lock. Reading on without it may miscount one block; waiting for ever
+     * would take the report away. */
+    bool locked = pthread_mutex_trylock(&state.mutex) == 0;
+    struct pt_table *t = pt_table();
+    uint32_t sites = atomic_load(&t->sites), records = atomic_load(&t->records);
+    for (uint32_t number = 0; number < sites; number++) {
+        struct pt_site *s = pt_table_site(number);
+        s->held = s->held_bytes = s->held_locked = 0;
+    }
+    for (uint32_t number = 1; number < records; number++) {
+        struct pt_record *r = pt_table_record(number);
+        if (r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0) {
+            pt_account_held(r);
+        }
+    }
+    if (locked) {
+        unlock();
+    }
+}
+
+void pt_manager_exit_begins(void)
+{
+    if (!pt_manager_active() || atomic_exchange(&state.exiting, true)) {
+        return;
+    }
+    pt_table()->exit_ns = pt_table_now();
+    pt_manager_count_held();
+    pt_growth_judge_all();
+    pt_python_gone();
+}
+
+void pt_manager_finish(void)
+{
+    if (!pt_manager_active()) {
+        return;
+    }
+    pt_idle_stop();
+    lock();
+    uint32_t count = atomic_load(&pt_table()->records);
+    for (uint32_t number = 1; number < count; number++) {
+        struct pt_record *r = pt_table_record(number);
+        if (r->state == PT_LIVE) {
+            /* Other threads and transfers still run: the memory stays readable until the process is gone. */
+            pt_account_drop(r, false);
+            if ((r->flags & PT_EXACT) != 0) {
+                pt_pages_unlock_keep((void *)r->base, r->locked);
+            }
+            pt_table_write_begin(r);
+            r->state = PT_CACHED;
+            pt_table_write_end(r);
+        }
+    }
+    pt_segment_unlock_all();
+    unlock();
+}

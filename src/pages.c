@@ -1,0 +1,81 @@
+#include "pages.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void *pt_pages_reserve(size_t len)
+{
+    char *p = mmap(NULL, len + PT_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    size_t skip = pt_pages_up((uintptr_t)p, PT_HUGE) - (uintptr_t)p;
+    if (skip > 0) {
+        munmap(p, skip);
+    }
+    if (skip < PT_HUGE) {
+        munmap(p + skip + len, PT_HUGE - skip);
+    }
+    return p + skip;
+}
+
+void pt_pages_unreserve(void *p, size_t len)
+{
+    munmap(p, len);
+}
+
+int pt_pages_open(void *p, size_t len)
+{
+    return mprotect(p, len, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
+}
+
+void *pt_pages_shared(size_t len)
+{
+    void *p =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void pt_pages_want_huge(void *p, size_t len)
+{
+    (void)madvise(p, len, MADV_HUGEPAGE);
+}
+
+int pt_pages_lock(void *p, size_t len)
+{
+    if (len == 0 || syscall(SYS_mlock, p, len) == 0) {
+        return 0;
+    }
+    int error = -errno;
+    /* A lock that failed half way leaves the range marked as locked and partly populated. */
+    pt_pages_unlock(p, len);
+    return error;
+}
+
+void pt_pages_unlock(void *p, size_t len)
+{
+    if (len > 0) {
+        (void)syscall(SYS_munlock, p, len);
+        (void)madvise(p, len, MADV_DONTNEED);
+    }
+}
+
+void pt_pages_unlock_keep(void *p, size_t len)
+{
+    if (len > 0) {
+        (void)syscall(SYS_munlock, p, len);
+    }
+}
+
+void *pt_pages_owner_mark(void)
+{
+    void *p = mmap(NULL, PT_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    (void)madvise(p, PT_PAGE, MADV_WIPEONFORK);
+    return p;
+}

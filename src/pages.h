@@ -1,0 +1,43 @@
+/* The kernel calls on memory, each with its pre-conditions said once. Ranges are whole pages. Everything returns
+ * 0 or a negative errno. No libc wrapper that the preload interposes is called. A leaf. */
+#ifndef PT_PAGES_H
+#define PT_PAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define PT_PAGE ((size_t)4096)
+#define PT_HUGE ((size_t)2 << 20)
+
+static inline size_t pt_pages_up(size_t n, size_t unit)
+{
+    return (n + unit - 1) & ~(unit - 1);
+}
+
+/* Address space without memory, aligned to PT_HUGE; NULL if the address-space limit is met. */
+void *pt_pages_reserve(size_t len);
+void pt_pages_unreserve(void *p, size_t len);
+
+/* Reserved pages become readable and writable; they cost memory when touched. */
+int pt_pages_open(void *p, size_t len);
+
+/* Shared anonymous memory, zero, not charged before it is touched; NULL if there is none. */
+void *pt_pages_shared(size_t len);
+
+/* Asks for huge pages in the range; a hint. */
+void pt_pages_want_huge(void *p, size_t len);
+
+/* Locks and populates. On failure nothing is locked and nothing stays populated.
+ * Locks do not nest: one unlock undoes any number of locks on a page. */
+int pt_pages_lock(void *p, size_t len);
+
+/* Unlocks and gives the memory back; the addresses stay usable and read as zero. */
+void pt_pages_unlock(void *p, size_t len);
+
+/* Unlocks only: at exit, when other threads may still read. */
+void pt_pages_unlock_keep(void *p, size_t len);
+
+/* One page that reads as zero in every child made by fork, even one that runs no atfork handler. */
+void *pt_pages_owner_mark(void);
+
+#endif

@@ -1,0 +1,199 @@
+#include "python.h"
+
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+
+/* The functions of CPython used here. `needed` ones exist since 3.9; without any of them there are no Python
+ * frames. */
+#define FUNCTIONS(F)                                                             \
+    F(int, Py_IsInitialized, (void), 1)                                          \
+    F(int, PyGILState_Check, (void), 1)                                          \
+    F(int, PyGILState_Ensure, (void), 1)                                         \
+    F(void, PyGILState_Release, (int), 1)                                        \
+    F(void *, PyGILState_GetThisThreadState, (void), 1)                          \
+    F(void *, PyEval_GetFrame, (void), 1)                                        \
+    F(void *, PyFrame_GetBack, (void *), 1)                                      \
+    F(void *, PyFrame_GetCode, (void *), 1)                                      \
+    F(int, PyFrame_GetLineNumber, (void *), 1)                                   \
+    F(int, PyFrame_GetLasti, (void *), 0) /* 3.11 */                             \
+    F(int, PyCode_Addr2Line, (void *, int), 0)                                   \
+    F(void, Py_IncRef, (void *), 1)                                              \
+    F(void, Py_DecRef, (void *), 1)                                              \
+    F(void *, PyObject_GetAttrString, (void *, const char *), 1)                 \
+    F(const char *, PyUnicode_AsUTF8, (void *), 1)                               \
+    F(void *, PyErr_Occurred, (void), 1)                                         \
+    F(void, PyErr_Clear, (void), 1)                                              \
+    F(void *, PyImport_ImportModule, (const char *), 1)                          \
+    F(void *, PyCFunction_NewEx, (void *, void *, void *), 1)                    \
+    F(void *, PyObject_CallFunctionObjArgs, (void *, ...), 1)                    \
+    F(int, Py_IsFinalizing, (void), 0)  /* 3.13 */                               \
+    F(int, _Py_IsFinalizing, (void), 0) /* before */
+
+static struct {
+#define F(result, name, arguments, needed) result(*name) arguments;
+    FUNCTIONS(F)
+#undef F
+    void *none;
+} py;
+
+static bool usable;
+static _Atomic bool gone;
+
+void pt_python_init(void)
+{
+    usable = true;
+    atomic_store(&gone, false);
+#define F(result, name, arguments, needed)                        \
+    *(void **)&py.name = dlsym(RTLD_DEFAULT, #name);              \
+    usable = usable && (py.name != NULL || !(needed));
+    FUNCTIONS(F)
+#undef F
+    py.none = dlsym(RTLD_DEFAULT, "_Py_NoneStruct");
+    usable = usable && py.none != NULL;
+}
+
+static bool finalizing(void)
+{
+    return py.Py_IsFinalizing != NULL    ? py.Py_IsFinalizing() != 0
+           : py._Py_IsFinalizing != NULL ? py._Py_IsFinalizing() != 0
+                                         : false;
+}
+
+static bool running(void)
+{
+    return usable && !atomic_load_explicit(&gone, memory_order_relaxed) && py.Py_IsInitialized() != 0 &&
+           !finalizing();
+}
+
+bool pt_python_holds_gil(void)
+{
+    return running() && py.PyGILState_GetThisThreadState() != NULL && py.PyGILState_Check() != 0;
+}
+
+enum { HELD_BEFORE = -1 };
+
+bool pt_python_enter(int *token)
+{
+    if (!running() || py.PyGILState_GetThisThreadState() == NULL) {
+        return false;
+    }
+    *token = py.PyGILState_Check() != 0 ? HELD_BEFORE : py.PyGILState_Ensure();
+    /* An error on its way to the caller would be mixed up with ours. */
+    if (py.PyErr_Occurred() != NULL) {
+        pt_python_leave(*token);
+        return false;
+    }
+    return true;
+}
+
+void pt_python_leave(int token)
+{
+    if (token != HELD_BEFORE) {
+        py.PyGILState_Release(token);
+    }
+}
+
+unsigned pt_python_frames(struct pt_python_frame *out, unsigned most)
+{
+    unsigned n = 0;
+    void *frame = py.PyEval_GetFrame();
+    if (frame != NULL) {
+        py.Py_IncRef(frame);
+    }
+    while (frame != NULL && n < most) {
+        void *code = py.PyFrame_GetCode(frame);
+        out[n].code = code;
+        out[n].last = py.PyFrame_GetLasti != NULL ? py.PyFrame_GetLasti(frame) : py.PyFrame_GetLineNumber(frame);
+        n++;
+        py.Py_DecRef(code); /* the running frame keeps it */
+        void *back = py.PyFrame_GetBack(frame);
+        py.Py_DecRef(frame);
+        frame = back;
+    }
+    if (frame != NULL) {
+        py.Py_DecRef(frame);
+    }
+    return n;
+}
+
+static void copy_attribute(void *object, const char *name, char *out, unsigned size)
+{
+    out[0] = '\0';
+    void *value = py.PyObject_GetAttrString(object, name);
+    const char *text = value != NULL ? py.PyUnicode_AsUTF8(value) : NULL;
+    if (text != NULL) {
+        size_t len = strlen(text);
+        /* The end of a long path says more than its beginning. */
+        memcpy(out, len < size ? text : text + len - size + 1, (len < size ? len : size - 1) + 1);
+    }
+    if (value != NULL) {
+        py.Py_DecRef(value);
+    }
+    if (py.PyErr_Occurred() != NULL) {
+        py.PyErr_Clear();
+    }
+}
+
+void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size,
+                        uint32_t *line)
+{
+    copy_attribute(f->code, "co_filename", file, size);
+    copy_attribute(f->code, "co_name", function, size);
+    int at = f->last;
+    if (py.PyFrame_GetLasti != NULL) {
+        at = py.PyCode_Addr2Line != NULL ? py.PyCode_Addr2Line(f->code, f->last) : 0;
+    }
+    *line = at > 0 ? (uint32_t)at : 0;
+}
+
+void pt_python_keep(void *code)
+{
+    py.Py_IncRef(code);
+}
+
+static void (*at_exit)(void);
+
+static void *call_at_exit(void *self, void *arguments)
+{
+    (void)self;
+    (void)arguments;
+    at_exit();
+    py.Py_IncRef(py.none);
+    return py.none;
+}
+
+/* PyMethodDef, whose layout is part of Python's stable ABI. */
+static struct {
+    const char *name;
+    void *(*function)(void *, void *);
+    int flags;
+    const char *doc;
+} method = {"pintensor_exit_begins", call_at_exit, 0x0004 /* METH_NOARGS */, NULL};
+
+bool pt_python_at_exit(void (*fn)(void))
+{
+    at_exit = fn;
+    bool done = false;
+    void *module = py.PyImport_ImportModule("atexit");
+    void *reg = module != NULL ? py.PyObject_GetAttrString(module, "register") : NULL;
+    void *callable = reg != NULL ? py.PyCFunction_NewEx(&method, NULL, NULL) : NULL;
+    void *result = callable != NULL ? py.PyObject_CallFunctionObjArgs(reg, callable, NULL) : NULL;
+    done = result != NULL;
+    void *const all[] = {result, callable, reg, module};
+    for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (all[i] != NULL) {
+            py.Py_DecRef(all[i]);
+        }
+    }
+    if (py.PyErr_Occurred() != NULL) {
+        py.PyErr_Clear();
+    }
+    return done;
+}
+
+void pt_python_gone(void)
+{
+    atomic_store(&gone, true);
+}

@@ -1,0 +1,15 @@
+/* The report: what was lost and where it came from, read from the table alone. Allocates nothing and takes no lock, so
+ * that it also comes out of _exit() and abort(). */
+#ifndef PT_REPORT_H
+#define PT_REPORT_H
+
+#include "text.h"
+
+/* Judges the sites and writes the report. Before exit has begun, live blocks are counted as held on the way.
+ * Returns the sections that are not empty, as PT_FAIL_* bits. */
+unsigned pt_report_write(struct pt_text *out);
+
+/* Where the report goes by PINTENSOR_REPORT: a file descriptor, stderr if the file cannot be opened (and says so). */
+int pt_report_open(void);
+
+#endif

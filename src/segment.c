@@ -1,0 +1,160 @@
+#include "segment.h"
+
+#include "lock.h"
+#include "pages.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Address space is free; MemTotal is no guide to it, since virtual machines grow. */
+#define RANGE_LARGEST ((size_t)4 << 40)
+#define RANGE_SMALLEST ((size_t)1 << 30)
+
+/* Segments are locked ahead of need by a sixteenth of what is locked already, within these bounds: few
+ * system calls for big heaps, little waste for small ones. */
+#define AHEAD_LEAST ((size_t)64 << 10)
+#define AHEAD_MOST PT_HUGE
+
+#define OPEN_STEP ((size_t)4 << 20)
+
+/* Holes below this size save too little memory for the two mappings that each of them costs. */
+#define HOLE_LEAST ((size_t)64 << 10)
+#define HOLES_MOST 4096
+
+static struct {
+    pthread_mutex_t mutex; /* a leaf: taken under jemalloc's locks, nothing is taken under it */
+    struct pt_range range;
+    char *next[2], *opened[2], *end[2];
+    char *locked; /* the SMALL region is locked up to here, holes excepted */
+    size_t holes;
+    _Atomic size_t small_locked;
+} state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+enum { SMALL, EXACT };
+
+int pt_segment_init(void)
+{
+    size_t size = RANGE_LARGEST;
+    char *base = NULL;
+    while (size >= RANGE_SMALLEST && (base = pt_pages_reserve(size)) == NULL) {
+        size /= 2;
+    }
+    if (base == NULL) {
+        return -ENOMEM;
+    }
+    pthread_mutex_init(&state.mutex, NULL); /* in a forked child another thread may have held it */
+    state.range = (struct pt_range){.base = base, .small = size / 16, .size = size};
+    state.next[SMALL] = state.opened[SMALL] = state.locked = base;
+    state.next[EXACT] = state.opened[EXACT] = state.end[SMALL] = base + size / 16;
+    state.end[EXACT] = base + size;
+    state.holes = 0;
+    atomic_store(&state.small_locked, 0);
+    return 0;
+}
+
+const struct pt_range *pt_segment_range(void)
+{
+    return &state.range;
+}
+
+/* Addresses for `size` bytes in the region, readable and writable, not yet taken. */
+static char *find(int region, size_t size, size_t align)
+{
+    char *p = state.next[region] + (-(size_t)state.next[region] & (align - 1));
+    if (p > state.end[region] || size > (size_t)(state.end[region] - p)) {
+        return NULL;
+    }
+    if (p + size > state.opened[region]) {
+        size_t more = pt_pages_up((size_t)(p + size - state.opened[region]), OPEN_STEP);
+        size_t left = (size_t)(state.end[region] - state.opened[region]);
+        more = more < left ? more : left;
+        if (pt_pages_open(state.opened[region], more) != 0) {
+            return NULL;
+        }
+        pt_pages_want_huge(state.opened[region], more);
+        state.opened[region] += more;
+    }
+    return p;
+}
+
+static int lock_up_to(char *need)
+{
+    size_t ahead = atomic_load(&state.small_locked) / 16 & ~(PT_PAGE - 1);
+    ahead = ahead < AHEAD_LEAST ? AHEAD_LEAST : ahead > AHEAD_MOST ? AHEAD_MOST : ahead;
+    char *want = need + ahead < state.opened[SMALL] ? need + ahead : state.opened[SMALL];
+    /* Near a limit the part that is needed may still fit when the part ahead does not. */
+    for (char *end = want;; end = need) {
+        size_t len = (size_t)(end - state.locked);
+        int error = pt_lock_acquire(state.locked, len);
+        if (error == 0) {
+            state.locked = end;
+            atomic_fetch_add(&state.small_locked, len);
+            return 0;
+        }
+        if (end == need) {
+            return error;
+        }
+    }
+}
+
+void *pt_segment_take_small(size_t size, size_t align)
+{
+    pthread_mutex_lock(&state.mutex);
+    char *p = find(SMALL, size, align);
+    if (p != NULL && p + size > state.locked && lock_up_to(p + size) != 0) {
+        p = NULL;
+    }
+    if (p != NULL) {
+        state.next[SMALL] = p + size;
+    }
+    pthread_mutex_unlock(&state.mutex);
+    return p;
+}
+
+void *pt_segment_take_exact(size_t size, size_t align)
+{
+    pthread_mutex_lock(&state.mutex);
+    char *p = find(EXACT, size, align);
+    if (p != NULL) {
+        state.next[EXACT] = p + size;
+    }
+    pthread_mutex_unlock(&state.mutex);
+    return p;
+}
+
+int pt_segment_relock(void *p, size_t len)
+{
+    pthread_mutex_lock(&state.mutex);
+    int error = pt_lock_acquire(p, len);
+    if (error == 0) {
+        state.holes -= state.holes > 0;
+        atomic_fetch_add(&state.small_locked, len);
+    }
+    pthread_mutex_unlock(&state.mutex);
+    return error;
+}
+
+bool pt_segment_unlock(void *p, size_t len)
+{
+    pthread_mutex_lock(&state.mutex);
+    bool worth = len >= HOLE_LEAST && state.holes < HOLES_MOST;
+    if (worth) {
+        pt_lock_release(p, len);
+        state.holes++;
+        atomic_fetch_sub(&state.small_locked, len);
+    }
+    pthread_mutex_unlock(&state.mutex);
+    return worth;
+}
+
+size_t pt_segment_small_locked(void)
+{
+    return atomic_load(&state.small_locked);
+}
+
+void pt_segment_unlock_all(void)
+{
+    size_t len = (size_t)(state.locked - state.range.base);
+    pt_pages_unlock_keep(state.range.base, len);
+}

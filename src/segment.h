@@ -1,0 +1,37 @@
+/* Address space: one reserved range with two regions. In the SMALL region whole segments are locked before
+ * jemalloc carves blocks out of them; in the EXACT region segments are only addresses, and each block's own
+ * pages are locked by whoever made it. Called under jemalloc's locks: allocates nothing. */
+#ifndef PT_SEGMENT_H
+#define PT_SEGMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct pt_range {
+    char *base;
+    size_t small; /* [base, base + small) is the SMALL region, the rest EXACT */
+    size_t size;
+};
+
+/* Reserves a fresh range and forgets an older one, which stays mapped (a forked child keeps its parent's).
+ * Returns 0 or -ENOMEM. */
+int pt_segment_init(void);
+
+const struct pt_range *pt_segment_range(void);
+
+/* A new segment; NULL when locking failed (pt_lock_error says why) or the region is used up. */
+void *pt_segment_take_small(size_t size, size_t align);
+void *pt_segment_take_exact(size_t size, size_t align);
+
+/* Locks a part of the SMALL region again, or unlocks it and gives its pages back. Unlocking is refused where
+ * the hole would cost more mappings than the memory is worth. */
+int pt_segment_relock(void *p, size_t len);
+bool pt_segment_unlock(void *p, size_t len);
+
+/* Bytes of the SMALL region that are locked now. */
+size_t pt_segment_small_locked(void);
+
+/* At exit: unlocks the SMALL region without touching its contents. */
+void pt_segment_unlock_all(void);
+
+#endif

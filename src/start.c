@@ -1,0 +1,71 @@
+/* Setting the library up at the first block of a process, and again in a forked child that pins memory itself. */
+#include "arena.h"
+#include "exit.h"
+#include "idle.h"
+#include "lock.h"
+#include "log.h"
+#include "manager.h"
+#include "options.h"
+#include "process.h"
+#include "python.h"
+#include "segment.h"
+#include "site.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int set_up(void)
+{
+    /* In a child the parent's table and range stay what they were, read-only by agreement. */
+    pt_table_disown();
+    pt_lock_reset();
+    pt_idle_init();
+    int error = pt_segment_init();
+    if (error == 0) {
+        error = pt_arena_init();
+    }
+    if (error == 0) {
+        error = pt_table_init(pt_log_rank());
+    }
+    if (error == 0) {
+        pt_manager_reset();
+        pt_arena_small_idle(pt_option(PT_OPTION_IDLE));
+        pt_site_init();
+    }
+    return error;
+}
+
+/* Python's own exit handlers come before it takes modules apart, which frees what sits in globals. */
+static void know_when_exit_begins(void)
+{
+    int gil;
+    if (pt_python_enter(&gil)) {
+        (void)pt_python_at_exit(pt_exit_begins);
+        pt_python_leave(gil);
+    }
+    /* Handlers run newest first: this one before the destructors of whatever was there before the first block. */
+    (void)on_exit(pt_exit_status, NULL);
+}
+
+int pt_manager_start(void)
+{
+    if (pt_process_owns()) {
+        return 0;
+    }
+    switch (pt_process_begin()) {
+    case PT_PROCESS_READY: return 0;
+    case PT_PROCESS_REFUSED: return -ENODEV;
+    case PT_PROCESS_YOURS: break;
+    }
+    pt_options_load(environ);
+    int error = pt_option_enabled() ? set_up() : -ENODEV;
+    if (error != 0 && pt_option_enabled()) {
+        pt_log("cannot start (errno %d): this process goes on without pintensor", -error);
+    }
+    pt_process_done(error == 0);
+    if (error == 0) {
+        know_when_exit_begins();
+    }
+    return error == 0 ? 0 : -ENODEV;
+}

@@ -1,0 +1,326 @@
+#include "table.h"
+
+#include "pages.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Granules of the index: blocks in the exact region start on 64 KiB, blocks of a page or more in the small
+ * region on a page, the rest on 64 bytes; so no granule ever holds parts of two blocks. */
+#define EXACT_GRANULE ((size_t)64 << 10)
+#define FINE_GRANULE ((size_t)64)
+
+#define RECORDS_MOST ((uint32_t)8 << 20)
+#define SITES_MOST ((uint32_t)16 << 10)
+#define STRINGS_MOST ((uint64_t)32 << 20)
+#define ANCESTORS_MOST 8
+
+/* One index level: an array of record numbers over a part of the range, opened as far as it is used. */
+struct level {
+    _Atomic uint32_t *entries;
+    size_t granule, bytes;
+    _Atomic size_t opened;
+};
+
+struct map {
+    struct pt_table *table;
+    struct pt_range range;
+    struct level exact, page, fine;
+};
+
+static struct map current;
+static struct map ancestors[ANCESTORS_MOST];
+static size_t ancestor_count;
+static uint32_t free_records;
+
+static int level_init(struct level *l, size_t span, size_t granule)
+{
+    l->granule = granule;
+    l->bytes = pt_pages_up(span / granule * sizeof(uint32_t), PT_PAGE);
+    l->entries = pt_pages_reserve(l->bytes);
+    atomic_store(&l->opened, 0);
+    return l->entries != NULL ? 0 : -ENOMEM;
+}
+
+/* Called with the manager's lock held. */
+static int level_open(struct level *l, size_t offset_end)
+{
+    size_t need = pt_pages_up((offset_end / l->granule + 1) * sizeof(uint32_t), (size_t)1 << 20);
+    size_t opened = atomic_load(&l->opened);
+    need = need < l->bytes ? need : l->bytes;
+    if (need <= opened) {
+        return 0;
+    }
+    int error = pt_pages_open((char *)l->entries + opened, need - opened);
+    if (error == 0) {
+        atomic_store_explicit(&l->opened, need, memory_order_release);
+    }
+    return error;
+}
+
+static uint32_t level_get(const struct level *l, size_t offset)
+{
+    size_t i = offset / l->granule;
+    if ((i + 1) * sizeof(uint32_t) > atomic_load_explicit(&l->opened, memory_order_acquire)) {
+        return 0;
+    }
+    return atomic_load_explicit(&l->entries[i], memory_order_acquire);
+}
+
+static void level_set(struct level *l, size_t offset, size_t len, uint32_t number)
+{
+    size_t last = (offset + (len > 0 ? len - 1 : 0)) / l->granule;
+    for (size_t i = offset / l->granule; i <= last; i++) {
+        atomic_store_explicit(&l->entries[i], number, memory_order_release);
+    }
+}
+
+int pt_table_init(int rank)
+{
+    struct map m = {.range = *pt_segment_range()};
+    size_t exact = m.range.size - m.range.small;
+    size_t sites_at = pt_pages_up(sizeof(struct pt_table), PT_PAGE);
+    size_t strings_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
+    size_t records_at = strings_at + STRINGS_MOST;
+    uint32_t records = RECORDS_MOST;
+    while ((m.table = pt_pages_shared(records_at + records * sizeof(struct pt_record))) == NULL) {
+        records /= 2;
+        if (records < 4096) {
+            return -ENOMEM;
+        }
+    }
+    if (level_init(&m.exact, exact, EXACT_GRANULE) != 0 || level_init(&m.page, m.range.small, PT_PAGE) != 0 ||
+        level_init(&m.fine, m.range.small, FINE_GRANULE) != 0) {
+        return -ENOMEM;
+    }
+    *m.table = (struct pt_table){
+        .magic = PT_TABLE_MAGIC,
+        .version = PT_TABLE_VERSION,
+        .header_size = sizeof(struct pt_table),
+        .record_size = sizeof(struct pt_record),
+        .site_size = sizeof(struct pt_site),
+        .pid = (int32_t)getpid(),
+        .rank = rank,
+        .born_ns = pt_table_now(),
+        .records_at = records_at,
+        .sites_at = sites_at,
+        .strings_at = strings_at,
+        .records_most = records,
+        .sites_most = SITES_MOST,
+        .records = 1,
+        .sites = 1,
+        .strings = 1, /* offset 0 is the empty string */
+        .strings_most = STRINGS_MOST,
+    };
+    free_records = 0;
+    current = m;
+    return 0;
+}
+
+struct pt_table *pt_table(void)
+{
+    return current.table;
+}
+
+static struct pt_record *record_of(const struct map *m, uint32_t number)
+{
+    return (struct pt_record *)((char *)m->table + m->table->records_at) + number;
+}
+
+struct pt_record *pt_table_record(uint32_t number)
+{
+    return record_of(&current, number);
+}
+
+struct pt_site *pt_table_site(uint32_t number)
+{
+    return (struct pt_site *)((char *)current.table + current.table->sites_at) + number;
+}
+
+const char *pt_table_string(uint32_t offset)
+{
+    return (const char *)current.table + current.table->strings_at + offset;
+}
+
+uint32_t pt_table_intern(const char *s)
+{
+    /* File and function names repeat from site to site; a small memory of the latest saves most copies. */
+    static struct {
+        struct pt_table *table;
+        uint32_t at[1024];
+    } recent;
+    if (recent.table != current.table) {
+        memset(&recent, 0, sizeof recent);
+        recent.table = current.table;
+    }
+    size_t len = strlen(s);
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < len; i++) {
+        hash = (hash ^ (unsigned char)s[i]) * 1099511628211u;
+    }
+    uint32_t *slot = &recent.at[hash >> 54];
+    if (len == 0 || (*slot != 0 && strcmp(pt_table_string(*slot), s) == 0)) {
+        return len == 0 ? 0 : *slot;
+    }
+    uint64_t at = atomic_load(&current.table->strings);
+    if (at + len + 1 > current.table->strings_most) {
+        return 0;
+    }
+    memcpy((char *)current.table + current.table->strings_at + at, s, len + 1);
+    atomic_store(&current.table->strings, at + len + 1);
+    return *slot = (uint32_t)at;
+}
+
+uint32_t pt_table_take_record(void)
+{
+    uint32_t number = free_records;
+    if (number != 0) {
+        free_records = pt_table_record(number)->next;
+        return number;
+    }
+    number = atomic_load(&current.table->records);
+    if (number == current.table->records_most) {
+        return 0;
+    }
+    atomic_store(&current.table->records, number + 1);
+    return number;
+}
+
+void pt_table_give_record(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    pt_table_write_begin(r);
+    r->state = PT_FREE;
+    r->flags = 0;
+    pt_table_write_end(r);
+    r->next = free_records;
+    free_records = number;
+}
+
+/* The level that a block belongs to, the block's offset in it, and how many bytes of it are indexed. */
+static struct level *level_of(const struct pt_record *r, size_t *offset, size_t *len)
+{
+    size_t at = r->base - (uintptr_t)current.range.base;
+    if (at >= current.range.small) {
+        *offset = at - current.range.small;
+        *len = r->capacity;
+        return &current.exact;
+    }
+    *offset = at;
+    *len = r->asked;
+    return r->asked >= PT_PAGE ? &current.page : &current.fine;
+}
+
+int pt_table_index(uint32_t number)
+{
+    size_t offset, len;
+    struct level *l = level_of(pt_table_record(number), &offset, &len);
+    int error = level_open(l, offset + len);
+    if (error == 0) {
+        level_set(l, offset, len, number);
+    }
+    return error;
+}
+
+void pt_table_unindex(uint32_t number)
+{
+    size_t offset, len;
+    struct level *l = level_of(pt_table_record(number), &offset, &len);
+    level_set(l, offset, len, 0);
+}
+
+void pt_table_write_begin(struct pt_record *r)
+{
+    atomic_fetch_add_explicit(&r->sequence, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+void pt_table_write_end(struct pt_record *r)
+{
+    atomic_fetch_add_explicit(&r->sequence, 1, memory_order_release);
+}
+
+static struct pt_found find(const struct map *m, const void *p)
+{
+    struct pt_found found = {0};
+    size_t offset = (uintptr_t)p - (uintptr_t)m->range.base;
+    if (offset >= m->range.size) {
+        return found;
+    }
+    uint32_t number;
+    if (offset >= m->range.small) {
+        number = level_get(&m->exact, offset - m->range.small);
+    } else if ((number = level_get(&m->page, offset)) == 0) {
+        number = level_get(&m->fine, offset);
+    }
+    if (number == 0) {
+        return found;
+    }
+    const struct pt_record *r = record_of(m, number);
+    uint32_t before, after;
+    unsigned tries = 0;
+    do {
+        if (m != &current && ++tries > 10000) {
+            return (struct pt_found){0}; /* an ancestor that died in the middle of a write */
+        }
+        before = atomic_load_explicit(&r->sequence, memory_order_acquire);
+        found = (struct pt_found){.number = number,
+                                  .generation = r->generation,
+                                  .manager = r->manager,
+                                  .state = r->state,
+                                  .flags = r->flags,
+                                  .base = r->base,
+                                  .asked = r->asked};
+        atomic_thread_fence(memory_order_acquire);
+        after = atomic_load_explicit(&r->sequence, memory_order_relaxed);
+    } while (before != after || (before & 1) != 0);
+    /* The record may have moved on to other memory since the index was read. */
+    if (found.state == PT_FREE || (uintptr_t)p < found.base) {
+        found.number = 0;
+    }
+    return found;
+}
+
+struct pt_found pt_table_find(const void *p)
+{
+    return find(&current, p);
+}
+
+bool pt_table_ours(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)current.range.base < current.range.size;
+}
+
+void pt_table_disown(void)
+{
+    if (current.table != NULL) {
+        /* Past the last place the oldest ancestor is forgotten: its blocks look foreign, as stock's would. */
+        if (ancestor_count == ANCESTORS_MOST) {
+            memmove(ancestors, ancestors + 1, sizeof ancestors - sizeof ancestors[0]);
+            ancestor_count--;
+        }
+        ancestors[ancestor_count++] = current;
+        memset(&current, 0, sizeof current);
+    }
+}
+
+struct pt_found pt_table_find_inherited(const void *p)
+{
+    for (size_t i = 0; i < ancestor_count; i++) {
+        struct pt_found found = find(&ancestors[i], p);
+        if (found.number != 0) {
+            return found;
+        }
+    }
+    return (struct pt_found){0};
+}
+
+uint64_t pt_table_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}

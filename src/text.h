@@ -1,0 +1,35 @@
+/* Building text without allocating and without locks, so that it also works inside abort(), _exit()
+ * and a signal handler. A leaf. */
+#ifndef PT_TEXT_H
+#define PT_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A text being built. With fd >= 0 a full buffer is written out and emptied; otherwise what does not
+ * fit is cut off. The buffer always ends in NUL. */
+struct pt_text {
+    char *buf;
+    size_t cap, len;
+    int fd;
+    int failed; /* errno of a write that failed, or 0 */
+};
+
+void pt_text_init(struct pt_text *t, char *buf, size_t cap, int fd);
+void pt_text_flush(struct pt_text *t);
+
+/* printf with: %s %d (int) %u (unsigned) %zu (size_t) %llu (uint64_t) %x (uint64_t, hexadecimal) %p %% and, of our own,
+ * %B a size_t of bytes as "5.7 MiB", %N a uint64_t with thousands separators, %T a uint64_t of
+ * nanoseconds as "12 s". %-20s and %12s pad strings. */
+void pt_text_add(struct pt_text *t, const char *format, ...);
+
+/* Edit distance between two short words, for "did you mean". */
+unsigned pt_text_distance(const char *a, const char *b);
+
+/* Parses a whole decimal number; returns -EINVAL if there is anything else in it. */
+int pt_text_parse_u64(const char *s, uint64_t *out);
+
+/* Reads the number after the first line that starts with `key` in a /proc-like file; -errno if none. */
+int pt_text_proc_number(const char *path, const char *key, uint64_t *out);
+
+#endif
