@@ -407,7 +407,8 @@ void pt_manager_drop(const struct pt_block *block)
     struct leftover left = {0};
     lock();
     struct pt_record *r = pt_table_record(block->number);
-    bool ours = r->state == PT_LIVE && r->generation == block->generation;
+    /* The base tells an inherited tensor's block from one of this process with the same number. */
+    bool ours = r->state == PT_LIVE && r->generation == block->generation && r->base == (uintptr_t)block->base;
     bool released = (r->flags & PT_RELEASED) != 0;
     uint64_t reclaim = pt_option(PT_OPTION_RECLAIM);
     if (ours && (reclaim == PT_RECLAIM_EXIT || (reclaim == PT_RECLAIM_FREE && !released))) {
@@ -442,9 +443,13 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
     if (address == NULL) {
         return -ENOENT;
     }
-    if (!pt_process_owns()) {
-        struct pt_found f = pt_table_find_inherited(address);
-        return f.state == PT_LIVE && f.base == (uintptr_t)address ? 0 : -ENOENT;
+    bool owner = pt_process_owns();
+    struct pt_found inherited = pt_table_find_inherited(address, owner);
+    if (inherited.state == PT_LIVE && inherited.base == (uintptr_t)address) {
+        return 0; /* as stock: a copy of the parent's book is struck out, the parent's block stays */
+    }
+    if (!owner) {
+        return -ENOENT;
     }
     uint32_t site = pt_site_here(caller, 1);
     struct leftover left = {0};
@@ -528,12 +533,7 @@ void pt_manager_close(uint32_t manager)
 
 bool pt_manager_covers(const void *p, size_t n)
 {
-    struct pt_found f = {0};
-    if (pt_table_ours(p)) {
-        f = pt_table_find(p);
-    } else if (pt_process_inherited()) {
-        f = pt_table_find_inherited(p);
-    }
+    struct pt_found f = pt_table_ours(p) ? pt_table_find(p) : pt_table_find_inherited(p, true);
     return f.state == PT_LIVE && (f.flags & PT_RELEASED) == 0 &&
            n <= f.base + f.asked - (uintptr_t)p && (uintptr_t)p <= f.base + f.asked;
 }

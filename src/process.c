@@ -66,8 +66,3 @@ bool pt_process_owns_strictly(void)
 {
     return pt_process_owns() && atomic_load(&atomic_load(&page)->pid) == (int)getpid();
 }
-
-bool pt_process_inherited(void)
-{
-    return atomic_load_explicit(&page, memory_order_acquire) != NULL && !pt_process_owns();
-}

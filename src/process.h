@@ -22,7 +22,4 @@ bool pt_process_owns(void);
 /* Like pt_process_owns, but also false in a vfork child, which shares the memory. Slower. */
 bool pt_process_owns_strictly(void);
 
-/* Whether a process this one was forked from had set up. */
-bool pt_process_inherited(void);
-
 #endif

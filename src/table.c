@@ -247,7 +247,7 @@ static struct pt_found find(const struct map *m, const void *p)
 {
     struct pt_found found = {0};
     size_t offset = (uintptr_t)p - (uintptr_t)m->range.base;
-    if (offset >= m->range.size) {
+    if (offset >= m->range.size || m->table == NULL) {
         return found;
     }
     uint32_t number;
@@ -263,8 +263,8 @@ static struct pt_found find(const struct map *m, const void *p)
     uint32_t before, after;
     unsigned tries = 0;
     do {
-        if (m != &current && ++tries > 10000) {
-            return (struct pt_found){0}; /* an ancestor that died in the middle of a write */
+        if (++tries > 1000000) {
+            return (struct pt_found){0}; /* a parent that died in the middle of a write */
         }
         before = atomic_load_explicit(&r->sequence, memory_order_acquire);
         found = (struct pt_found){.number = number,
@@ -307,15 +307,13 @@ void pt_table_disown(void)
     }
 }
 
-struct pt_found pt_table_find_inherited(const void *p)
+struct pt_found pt_table_find_inherited(const void *p, bool current_is_own)
 {
-    for (size_t i = 0; i < ancestor_count; i++) {
-        struct pt_found found = find(&ancestors[i], p);
-        if (found.number != 0) {
-            return found;
-        }
+    struct pt_found found = {0};
+    for (size_t i = 0; i < ancestor_count && found.number == 0; i++) {
+        found = find(&ancestors[i], p);
     }
-    return (struct pt_found){0};
+    return found.number != 0 || current_is_own ? found : find(&current, p);
 }
 
 uint64_t pt_table_now(void)

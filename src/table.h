@@ -138,9 +138,10 @@ struct pt_found pt_table_find(const void *p);
 /* Whether the address lies in the current range at all: one comparison. */
 bool pt_table_ours(const void *p);
 
-/* In a forked child: the parent's table becomes an ancestor's, to be looked up but never written. */
+/* In a forked child: the parent's table becomes an ancestor's, to be looked up but never written. Before the child has
+ * pinned anything the current one is still the parent's. */
 void pt_table_disown(void);
-struct pt_found pt_table_find_inherited(const void *p);
+struct pt_found pt_table_find_inherited(const void *p, bool current_is_own);
 
 uint64_t pt_table_now(void);
 
