@@ -97,7 +97,7 @@ static void *alloc(const char *symbol, void *result, struct pt_tensor_request *q
     int error = pt_torch_alloc(q, &tensor);
     if (error != 0) {
         raise_for(error, q);
-        return NULL;
+        return alloc_by_stock(symbol, q->caller, result, self, q->elements, what, "this torch takes no errors");
     }
     *(void **)result = pt_torch_unwrap(tensor);
     return result;

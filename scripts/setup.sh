@@ -34,11 +34,11 @@ tick_() { # LABEL LOG PID
         next=$((next + 20))
         part=$(awk '/^[0-9]+ of [0-9]+: / { part = $0; count = "" }
             /^\[[0-9]+\/[0-9]+\] / { count = $1 }
-            END { print part, count }' "$log") || true
+            END { if (part count) print "  " part, count }' "$log") || true
         if [[ -t 2 ]]; then
-            printf '\r\033[K%s: %d s  %s' "$label" $((SECONDS - start)) "$part" >&2
+            printf '\r\033[K%s: %d s%s' "$label" $((SECONDS - start)) "$part" >&2
         else
-            printf '  %d s  %s\n' $((SECONDS - start)) "$part" >&2
+            printf '  %d s%s\n' $((SECONDS - start)) "$part" >&2
         fi
     done
 }
@@ -250,12 +250,12 @@ END
 JOB_MEMLOCK_MIB=128 # what each rank of it may want to lock
 
 run_job() ( # VERSION LIB|'' DIR [ARG…]; in a subshell, for its environment and traps
-    local preload=$2 dir=$3 files job port rc=0
+    local preload=$2 dir=$3 port rc=0
     job_env "$1"
     shift 3
     mkdir -p "$dir" || exit
     files=$(mktemp -d "$SETUP_CACHE/nvme.XXXXXX") || exit # async_io wants O_DIRECT: not on a tmpfs
-    trap 'rm -rf "$files"' EXIT
+    trap 'rm -rf "$files"' EXIT # so files is no local: these are gone when the trap runs
     port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 
     # `timeout` puts the ranks in a process group of their own, and can end them all: so that a

@@ -1,21 +1,19 @@
 #include "idle.h"
 
-#include "manager.h"
-#include "options.h"
-
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <time.h>
 
 enum { ABSENT, PRESENT, STOPPED };
 static _Atomic int watcher;
+static bool (*tick)(void);
+static uint64_t idle_seconds;
 
-/* Looks often enough that nothing stays more than a quarter longer than the option says. */
+/* Looks often enough that nothing stays more than a quarter longer than it should. */
 static struct timespec interval(void)
 {
-    uint64_t ms = pt_option(PT_OPTION_IDLE) * 1000 / 4;
+    uint64_t ms = idle_seconds * 1000 / 4;
     ms = ms < 50 ? 50 : ms > 10000 ? 10000 : ms;
     return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
 }
@@ -34,16 +32,18 @@ static void *watch(void *unused)
     do {
         do {
             nanosleep(&pause, NULL);
-        } while (atomic_load(&watcher) == PRESENT && pt_manager_tick());
+        } while (atomic_load(&watcher) == PRESENT && tick());
         int present = PRESENT;
         (void)atomic_compare_exchange_strong(&watcher, &present, ABSENT);
         /* What became idle just before that saw a thread still present: look once more. */
-    } while (atomic_load(&watcher) == ABSENT && pt_manager_tick() && claim());
+    } while (atomic_load(&watcher) == ABSENT && tick() && claim());
     return NULL;
 }
 
-void pt_idle_init(void)
+void pt_idle_init(bool (*when_it_ticks)(void), uint64_t seconds)
 {
+    tick = when_it_ticks;
+    idle_seconds = seconds;
     atomic_store(&watcher, ABSENT);
 }
 

@@ -3,7 +3,11 @@
 #ifndef PT_IDLE_H
 #define PT_IDLE_H
 
-void pt_idle_init(void);
+#include <stdbool.h>
+#include <stdint.h>
+
+/* `tick` gives back what has been idle for `seconds` and says whether anything is left to watch. */
+void pt_idle_init(bool (*tick)(void), uint64_t seconds);
 
 /* Something became idle. Cheap when the thread runs already. With no lock held. */
 void pt_idle_watch(void);

@@ -10,6 +10,7 @@
 #include "misuse.h"
 #include "options.h"
 #include "pages.h"
+#include "pressure.h"
 #include "process.h"
 #include "python.h"
 #include "site.h"
@@ -38,7 +39,8 @@ static struct {
     } managers[MANAGERS_MOST];
     uint32_t managers_used, manager_last;
     uint64_t serial;
-    size_t exact_few;                      /* live or cached exact blocks below EXACT_ALWAYS */
+    uint32_t epoch;                        /* how often this was reset: in forked children */
+    _Atomic size_t exact_few;              /* live or cached exact blocks below EXACT_ALWAYS */
     size_t exact_live, small_live;         /* locked bytes of live blocks in either region */
     size_t small_purged_at;                /* the small region's locked bytes when it was last purged */
     _Atomic bool exiting;
@@ -56,8 +58,22 @@ static void unlock(void)
     pthread_mutex_unlock(&state.mutex);
 }
 
+/* gettid() costs as much as all the rest of a reuse, so each thread remembers it; a forked child starts anew. */
+static uint32_t thread_id(void)
+{
+    static __thread struct {
+        uint32_t epoch, id;
+    } mine;
+    if (mine.epoch != state.epoch) {
+        mine.epoch = state.epoch;
+        mine.id = (uint32_t)syscall(SYS_gettid);
+    }
+    return mine.id;
+}
+
 void pt_manager_reset(void)
 {
+    state.epoch++;
     pthread_mutex_init(&state.mutex, NULL);
     memset(state.managers, 0, sizeof state.managers);
     state.managers_used = 0;
@@ -331,7 +347,7 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     r->manager = q->manager;
     r->site = site;
     r->release_site = 0;
-    r->thread = (uint32_t)syscall(SYS_gettid);
+    r->thread = thread_id();
     r->born_ns = now;
     r->id = ++state.serial;
     pt_table_write_end(r);
@@ -570,7 +586,8 @@ size_t pt_manager_trim(void)
 bool pt_manager_tick(void)
 {
     uint64_t now = pt_table_now();
-    uint64_t idle = pt_option(PT_OPTION_IDLE) * 1000000000u;
+    /* When memory is short the program needs it more than the cache does. */
+    uint64_t idle = pt_pressure_high() ? 0 : pt_option(PT_OPTION_IDLE) * 1000000000u;
     uint32_t victims = 0, number;
     lock();
     while ((number = pt_cache_take_oldest(now > idle ? now - idle : 0)) != 0) {

@@ -20,7 +20,7 @@ static int set_up(void)
     /* In a child the parent's table and range stay what they were, read-only by agreement. */
     pt_table_disown();
     pt_lock_reset();
-    pt_idle_init();
+    pt_idle_init(pt_manager_tick, pt_option(PT_OPTION_IDLE));
     int error = pt_segment_init();
     if (error == 0) {
         error = pt_arena_init();

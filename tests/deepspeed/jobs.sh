@@ -19,6 +19,7 @@ unset PINTENSOR_REPORT # to stderr
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
 failed=0
 
 check() { # NAME COMMAND…   what COMMAND prints is shown only when it fails
