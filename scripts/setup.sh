@@ -143,8 +143,9 @@ install_deepspeed_() ( # in a subshell, for its environment
     # shellcheck disable=SC2030 # for this subshell alone
     export DS_ACCELERATOR=cpu DS_BUILD_OPS=0
     "${pip[@]}" numpy ninja wheel 'setuptools<81' psutil pytest &&
-        "${pip[@]}" --no-build-isolation "deepspeed==$SETUP_DEEPSPEED" &&
-        rm -rf "$old" "$old.part" &&
+        "${pip[@]}" --no-build-isolation "deepspeed==$SETUP_DEEPSPEED" || exit
+    [[ ! -d $old ]] || exit 0 # it gets this name when complete
+    rm -rf "$old.part" &&
         "${pip[@]}" --no-build-isolation --no-deps --target "$old.part" "deepspeed==$SETUP_DEEPSPEED_OLD" &&
         mv "$old.part" "$old"
 )
@@ -156,6 +157,7 @@ python_() {
     else # none yet, or the Python that it was made from is gone
         python3 -m venv --clear "$SETUP_VENV"
     fi
+    rm -f "$SETUP_CACHE"/ops-*/pintensor-stamp # new sources or headers: look at them again
     step "installing torch $SETUP_TORCH (CPU build) in $SETUP_VENV" '1 to 3 min' torch install_torch_ &&
         step "installing DeepSpeed $SETUP_DEEPSPEED and $SETUP_DEEPSPEED_OLD" '1 min' deepspeed install_deepspeed_ &&
         echo "$want" >"$stamp"
@@ -180,14 +182,19 @@ job_env() { # VERSION
     fi
 }
 
+# A job or build that was killed leaves torch's lock files behind, and torch waits for them for
+# ever. Those older than OLDER (find's -mmin) go; a live job holds one for a second or two.
+clear_op_locks_() { # [OLDER]
+    find "$TORCH_EXTENSIONS_DIR" -name lock ${1:+-mmin "$1"} -delete 2>/dev/null || true
+}
+
 build_ops_() ( # VERSION; in a subshell, for its environment
     job_env "$1"
     unset OMP_NUM_THREADS
-    # A build that was killed leaves torch's lock files behind, and torch waits for them for ever.
-    rm -f "$TORCH_EXTENSIONS_DIR"/*/lock
+    clear_op_locks_
     python - <<'END'
 from deepspeed.ops.op_builder import cpu
-wanted = ("PinMemoryBuilder", "AsyncIOBuilder", "CPUAdamBuilder", "ShareMemCommBuilder")
+wanted = ("PinMemoryBuilder", "AsyncIOBuilder", "CPUAdamBuilder")
 wanted = [getattr(cpu, name) for name in wanted if hasattr(cpu, name)]  # PinMemory: from 0.19.5
 for number, builder in enumerate(wanted, 1):
     print(f"{number} of {len(wanted)}: {builder.NAME}", flush=True)
@@ -256,6 +263,7 @@ run_job() ( # VERSION LIB|'' DIR [ARG…]; in a subshell, for its environment an
     mkdir -p "$dir" || exit
     files=$(mktemp -d "$SETUP_CACHE/nvme.XXXXXX") || exit # async_io wants O_DIRECT: not on a tmpfs
     trap 'rm -rf "$files"' EXIT # so files is no local: these are gone when the trap runs
+    clear_op_locks_ +1
     port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 
     # `timeout` puts the ranks in a process group of their own, and can end them all: so that a
@@ -265,9 +273,10 @@ run_job() ( # VERSION LIB|'' DIR [ARG…]; in a subshell, for its environment an
         "$SETUP_ROOT/scripts/demo_job.py" --nvme-path "$files" "$@" \
         >"$dir/out" 2>"$dir/err" </dev/null &
     job=$!
-    trap 'kill "$job"; wait "$job"; exit 130' INT TERM
+    trap 'kill "$job"; wait "$job"; clear_op_locks_; exit 130' INT TERM
     wait "$job" || rc=$?
     if ((rc)); then
+        clear_op_locks_
         tail -n 30 "$dir/out" "$dir/err"
         echo "the job ended with status $rc"
     fi

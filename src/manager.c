@@ -193,7 +193,7 @@ static size_t small_alignment(size_t bytes)
     return bytes >= PT_PAGE ? PT_PAGE : bytes % 512 == 0 ? natural : 64;
 }
 
-/* A record for exact pages, locked: from the cache or fresh. Returns 0 with errno-like *error on failure. */
+/* A record for exact pages, from the cache or fresh; 0 with the errno in *error. */
 static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
 {
     size_t need = pt_pages_up(bytes, PT_PAGE);
@@ -204,6 +204,7 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
     destroy(victims);
 
     struct pt_record *r = pt_table_record(number);
+    *reused = number != 0 && r->locked >= need;
     if (number != 0 && r->locked != need) {
         char *end = (char *)r->base + r->locked;
         if (r->locked > need) {
@@ -215,7 +216,6 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
         }
     }
     if (number != 0) {
-        *reused = r->locked == need;
         pt_table_write_begin(r);
         r->locked = need;
         pt_table_write_end(r);
@@ -448,7 +448,7 @@ static int judge_release(uint32_t manager, const void *address, const struct pt_
         return PT_MISUSE_TWICE;
     }
     if (!starts) {
-        return (uintptr_t)address < f->base + f->asked ? PT_MISUSE_INTERIOR : PT_MISUSE_TWICE;
+        return PT_MISUSE_INTERIOR;
     }
     return f->manager == manager ? FINE : PT_MISUSE_MANAGER;
 }

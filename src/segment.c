@@ -6,10 +6,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 /* Address space is free; MemTotal is no guide to it, since virtual machines grow. */
 #define RANGE_LARGEST ((size_t)4 << 40)
-#define RANGE_SMALLEST ((size_t)1 << 30)
+#define RANGE_SMALLEST ((size_t)256 << 20)
 
 /* Segments are locked ahead of need by a sixteenth of what is locked already, within these bounds: few
  * system calls for big heaps, little waste for small ones. */
@@ -33,9 +34,26 @@ static struct {
 
 enum { SMALL, EXACT };
 
+/* Under an address-space limit the program needs its share too: half of what is left is ours at most. */
+static size_t largest_range(void)
+{
+    struct rlimit limit;
+    uint64_t used_kib = 0;
+    size_t size = RANGE_LARGEST;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return size;
+    }
+    (void)pt_text_proc_number("/proc/self/status", "VmSize", &used_kib);
+    size_t used = (size_t)used_kib << 10, left = limit.rlim_cur > used ? limit.rlim_cur - used : 0;
+    while (size > RANGE_SMALLEST && size > left / 2) {
+        size /= 2;
+    }
+    return size;
+}
+
 int pt_segment_init(void)
 {
-    size_t size = RANGE_LARGEST;
+    size_t size = largest_range();
     char *base = NULL;
     while (size >= RANGE_SMALLEST && (base = pt_pages_reserve(size)) == NULL) {
         size /= 2;

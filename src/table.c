@@ -85,7 +85,8 @@ int pt_table_init(int rank)
     size_t sites_at = pt_pages_up(sizeof(struct pt_table), PT_PAGE);
     size_t strings_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
     size_t records_at = strings_at + STRINGS_MOST;
-    uint32_t records = RECORDS_MOST;
+    /* One for each page of the range is more than enough for a small one. */
+    uint32_t records = m.range.size / PT_PAGE < RECORDS_MOST ? (uint32_t)(m.range.size / PT_PAGE) : RECORDS_MOST;
     while ((m.table = pt_pages_shared(records_at + records * sizeof(struct pt_record))) == NULL) {
         records /= 2;
         if (records < 4096) {

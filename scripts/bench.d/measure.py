@@ -1,0 +1,280 @@
+"""What scripts/bench runs, once everything is built: measures each row, peer and ours turn about, and prints the table.
+
+Every figure is a median; nothing is chosen after the fact. `ratio` is the figure that the bar speaks of, which for some
+rows is a difference or a plain time: the table says which.
+"""
+
+import argparse
+import json
+import mmap
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MiB, GiB = 1 << 20, 1 << 30
+SECOND, BYTE, ONE = "s", "B", "1"
+
+
+class Server:
+    """A program that answers lines on stdin with lines of numbers."""
+
+    def __init__(self, *command, preload=None):
+        environment = dict(os.environ, PINTENSOR_REPORT="/dev/null")
+        environment.pop("LD_PRELOAD", None)
+        if preload:
+            environment["LD_PRELOAD"] = preload
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(command, env=environment, text=True, bufsize=1, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=self.errors)
+        self.read()
+        self.check_preload()
+
+    def read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.errors.seek(0)
+            sys.exit(f"{self.process.args} ended:\n{self.errors.read()}")
+        return line
+
+    def ask(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        return [float(word) for word in self.read().split()]
+
+    def check_preload(self):
+        """The loader only complains when it cannot preload something, and goes on: then nothing of ours was measured."""
+        self.errors.seek(0)
+        complaints = [line for line in self.errors if "cannot be preloaded" in line]
+        if complaints:
+            sys.exit(complaints[0])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+        self.errors.close()
+
+
+def built(name):
+    return os.path.join(ARGUMENTS.programs, name)
+
+
+def capi(program="cycle"):
+    return Server(built(program))
+
+
+def raw():
+    return Server(built("raw"))
+
+
+def handle(preload=None):
+    return Server("python", os.path.join(HERE, "handle.py"), preload=preload)
+
+
+def preloaded():
+    return handle(ARGUMENTS.preload)
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def alternate(rounds, *questions):
+    """Asks each (server, words) in turn, again and again: the medians of their first answers. A round goes before, to warm up."""
+    answers = [[server.ask(*words)[0] for server, *words in questions] for _ in range(rounds + 1)]
+    return [median(column) for column in zip(*answers[1:])]
+
+
+# --- the rows: each function returns what it measured as {name: (unit, ours, peer, ratio)} ------
+
+
+def reuse():
+    with capi() as ours, raw() as jemalloc, handle() as stock, preloaded() as python:
+        for server in ours, jemalloc, python:
+            server.ask("cycle", 64 * MiB, 10, 0)
+        ours_s, raw_s, python_s, stock_s = alternate(
+            15, (ours, "cycle", 64 * MiB, 20000, 0), (jemalloc, "cycle", 64 * MiB, 20000, 0),
+            (python, "cycle", 64 * MiB, 2000, 0), (stock, "cycle", 64 * MiB, 2, 0))
+    with capi() as ours, capi() as larger:
+        base_s, larger_s = alternate(15, (ours, "cycle", 64 * MiB, 20000, 0), (larger, "cycle", GiB, 20000, 0))
+    return {
+        "reuse_64MiB": (SECOND, ours_s, stock_s, stock_s / ours_s),
+        "reuse_64MiB_python": (SECOND, python_s, stock_s, stock_s / python_s),
+        "reuse_vs_raw": (SECOND, ours_s, raw_s, ours_s / raw_s),
+        "reuse_1GiB": (SECOND, larger_s, base_s, larger_s / base_s),
+    }
+
+
+def touched():
+    with capi() as ours, handle() as stock:
+        ours_s, stock_s = alternate(15, (ours, "cycle", 64 * MiB, 5, 1), (stock, "cycle", 64 * MiB, 3, 1))
+    return {"cycle_touched_64MiB": (SECOND, ours_s, stock_s, stock_s / ours_s)}
+
+
+def use_memory(size):
+    """Has used so much memory, in huge pages, a moment ago. Virtual machines give free huge pages back to their host within
+    seconds: without this the host's page faults would be measured, and not evenly, since small pages stay."""
+    with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        memory[::4096] = bytes(size // 4096)
+
+
+def first_touch():
+    answers = {capi: [], handle: []}
+    for _ in range(9):
+        for start, list_ in answers.items():
+            with start() as server:
+                use_memory(GiB + GiB // 4)
+                list_.append(server.ask("first", GiB))
+    ours_s, stock_s = (median(answer[0] for answer in list_) for list_ in answers.values())
+    huge, mapped = answers[capi][-1][1:]
+    note(f"first_touch_1GiB: AnonHugePages {huge / MiB:.0f} MiB, ShmemPmdMapped {mapped / MiB:.0f} MiB of 1024 MiB; "
+         f"stock {answers[handle][-1][1] / MiB:.0f} MiB")
+    return {"first_touch_1GiB": (SECOND, ours_s, stock_s, stock_s / ours_s)}
+
+
+def locked_zero():
+    trace = os.path.join(HERE, "zero.trace")
+    with capi("questions") as ours, handle() as stock:
+        locked, live = ours.ask("replay", trace)
+        stock_locked, _ = stock.ask("replay", trace)
+    note(f"locked_ratio_zero: {live / MiB:.1f} MiB alive at the peak; stock locks {stock_locked / live:.4f} of it")
+    return {"locked_ratio_zero": (BYTE, locked, stock_locked, locked / live)}
+
+
+def locked_small():
+    with capi("questions") as ours, handle() as stock:
+        locked, = ours.ask("small", 10000, 100)
+        stock_locked, = stock.ask("small", 10000, 100)
+    note(f"locked_ratio_small: stock locks {stock_locked / 1e6:.1f} times what is asked")
+    return {"locked_ratio_small": (BYTE, locked, stock_locked, locked / 1e6)}
+
+
+def is_managed():
+    with capi("questions") as ours, handle() as stock:
+        many, few = [], []
+        for _ in range(7):
+            many.append(ours.ask("is_managed", 100000))
+            few.append(ours.ask("is_managed", 10))
+        stock_s, = stock.ask("is_managed", 100000)
+    inside, foreign = (median(column) for column in zip(*many))
+    inside_few, _ = (median(column) for column in zip(*few))
+    return {
+        "is_managed_100k": (SECOND, inside, stock_s, inside),
+        "is_managed_foreign": (SECOND, foreign, None, foreign),
+        "is_managed_growth": (SECOND, inside, inside_few, inside / inside_few),
+    }
+
+
+def python_cycle():
+    with preloaded() as ours, handle(built("nothing.so")) as nothing:
+        ours_s, nothing_s = alternate(41, (ours, "drop", 5000), (nothing, "drop", 5000))
+    return {"python_cycle_4KiB": (SECOND, ours_s, nothing_s, ours_s - nothing_s)}
+
+
+def bounce_write():
+    # On a disk: a tmpfs may refuse O_DIRECT, and is no place where anybody offloads to.
+    with tempfile.TemporaryDirectory(dir=ARGUMENTS.files) as files, preloaded() as ours, handle() as stock:
+        ours_s, stock_s = alternate(21, (ours, "write", os.path.join(files, "ours"), 64 * MiB),
+                                    (stock, "write", os.path.join(files, "stock"), 64 * MiB))
+    return {"bounce_write_64MiB": (SECOND, ours_s, stock_s, stock_s / ours_s)}
+
+
+def child_start():
+    with capi("spawn") as spawner:
+        without, with_ = spawner.ask("start", 500, ARGUMENTS.preload)
+        spawner.check_preload()
+    return {"child_start": (SECOND, with_, without, with_ - without)}
+
+
+def first_touch_bar():
+    # The same choice that the kernel gives: huge pages on demand or always.
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled") as file:
+            return 1 if "[never]" in file.read() else 4
+    except OSError:
+        return 1
+
+
+# Row: what measures it, what `ratio` is, the bar as (comparison, value).
+ROWS = {
+    "reuse_64MiB": (reuse, "peer/ours", (">=", 20000)),
+    "reuse_64MiB_python": (reuse, "peer/ours", None),
+    "reuse_vs_raw": (reuse, "ours/peer", ("<=", 2)),
+    "reuse_1GiB": (reuse, "ours/peer", ("<=", 1.5)),
+    "cycle_touched_64MiB": (touched, "peer/ours", (">=", 4)),
+    "first_touch_1GiB": (first_touch, "peer/ours", (">=", first_touch_bar())),
+    "locked_ratio_zero": (locked_zero, "ours/alive", ("<=", 1.01)),
+    "locked_ratio_small": (locked_small, "ours/asked", ("<=", 1.5)),
+    "is_managed_100k": (is_managed, "ours", ("<=", 100e-9)),
+    "is_managed_foreign": (is_managed, "ours", ("<=", 10e-9)),
+    "is_managed_growth": (is_managed, "ours/peer", ("<=", 2)),
+    "python_cycle_4KiB": (python_cycle, "ours-peer", ("<=", 1.5e-6)),
+    "bounce_write_64MiB": (bounce_write, "peer/ours", (">=", 1.6)),
+    "child_start": (child_start, "ours-peer", ("<=", 0.5e-3)),
+}
+PEERS = """ours is pintensor. peer is DeepSpeed's own op from Python, without the preload (JIT builds of it are -O0 in effect), except:
+reuse_vs_raw: jemalloc on a locked arena, nothing else. reuse_1GiB: our 64 MiB. is_managed_growth: ours with 10 blocks alive.
+python_cycle_4KiB: an interposer that does nothing. child_start: without the preload. No peer: is_managed_foreign."""
+
+
+def note(text):
+    print(text, file=sys.stderr)
+
+
+def readable(value, unit):
+    if value is None:
+        return "-"
+    if unit == BYTE:
+        return f"{value / MiB:.2f} MiB"
+    if unit == ONE:
+        return f"{value:.4g}"
+    for scale, suffix in (1, "s"), (1e-3, "ms"), (1e-6, "us"):
+        if abs(value) >= scale:
+            return f"{value / scale:.4g} {suffix}"
+    return f"{value / 1e-9:.3g} ns"
+
+
+def met(ratio, bar):
+    return ratio >= bar[1] if bar[0] == ">=" else ratio <= bar[1]
+
+
+def main():
+    wanted = [name for name in ROWS if not ARGUMENTS.names or name in ARGUMENTS.names]
+    unknown = set(ARGUMENTS.names) - set(ROWS)
+    if unknown:
+        sys.exit(f"no such measurement: {', '.join(sorted(unknown))}; there are: {', '.join(ROWS)}")
+    results, all_met = {}, True
+    if not ARGUMENTS.json:
+        print(f"{'name':20} {'ours':>12} {'peer':>12} {'ratio':>12} {'is':11} {'bar':>10}  met")
+    for name in wanted:
+        measure, formula, bar = ROWS[name]
+        if name not in results:
+            results.update(measure())
+        unit, ours, peer, ratio = results[name]
+        all_met = all_met and (bar is None or met(ratio, bar))
+        if ARGUMENTS.json:
+            print(json.dumps({"name": name, "unit": unit, "ours": ours, "peer": peer, "ratio": ratio}), flush=True)
+            continue
+        # A ratio proper is a number; a difference or a plain time has the row's unit.
+        ratio_unit = ONE if "/" in formula else unit
+        bar_text = f"{bar[0]} {readable(bar[1], ratio_unit)}" if bar else ""
+        print(f"{name:20} {readable(ours, unit):>12} {readable(peer, unit):>12} {readable(ratio, ratio_unit):>12} "
+              f"{formula:11} {bar_text:>10}  {('yes' if met(ratio, bar) else 'NO') if bar else ''}", flush=True)
+    if not ARGUMENTS.json:
+        print("\n" + PEERS)
+    return 0 if all_met else 1
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--json", action="store_true")
+parser.add_argument("--programs", required=True)
+parser.add_argument("--preload", required=True)
+parser.add_argument("--files", required=True)
+parser.add_argument("names", nargs="*")
+ARGUMENTS = parser.parse_args()
+sys.exit(main())
