@@ -172,7 +172,7 @@ bool is_managed(void *self, pt_tensor tensor)
     if (!known) {
         pt_torch_raise("deepspeed_pin_tensor_t::is_managed", pt_torch_error());
     }
-    return e.cpu && pt_manager_covers(e.data, e.bytes);
+    return e.cpu && pt_table_covers(e.data, e.bytes);
 }
 
 static void destroy(void *self, const void *caller, const char *symbol)

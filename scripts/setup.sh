@@ -169,6 +169,7 @@ setup_python() { with_lock python_; }
 
 job_env() { # VERSION
     local version=${1:-$SETUP_DEEPSPEED}
+    unset PINTENSOR_CACHE PINTENSOR_BUILD PINTENSOR_PRELOAD # the scripts' own: no options of the library
     export PATH=$SETUP_VENV/bin:$PATH
     export TORCH_EXTENSIONS_DIR=$SETUP_CACHE/ops-$version
     # shellcheck disable=SC2031 # no other subshell matters here

@@ -161,13 +161,13 @@ int pintensor_tensor_free(pintensor_manager manager, pintensor_tensor tensor)
 
 bool pintensor_is_managed(const void *data, size_t bytes)
 {
-    return pt_manager_covers(data, bytes);
+    return pt_table_covers(data, bytes);
 }
 
 bool pintensor_tensor_is_managed(pintensor_tensor tensor)
 {
     struct pt_extent e;
-    return tensor != NULL && pt_torch_extent(tensor, &e) == 0 && e.cpu && pt_manager_covers(e.data, e.bytes);
+    return tensor != NULL && pt_torch_extent(tensor, &e) == 0 && e.cpu && pt_table_covers(e.data, e.bytes);
 }
 
 void pintensor_get_stats(pintensor_stats *stats, size_t size)

@@ -13,24 +13,6 @@
  * would hide freed blocks from the limits), and no decay but what we ask for. */
 const char *malloc_conf = "retain:false,narenas:1,tcache:false,dirty_decay_ms:-1,muzzy_decay_ms:0";
 
-/* MALLOC_CONF and /etc/malloc.conf are for the program's own jemalloc. The link wraps these two calls. */
-char *__wrap_secure_getenv(const char *name);
-char *__wrap_secure_getenv(const char *name)
-{
-    (void)name;
-    return NULL;
-}
-
-ssize_t __wrap_readlink(const char *path, char *buf, size_t len);
-ssize_t __wrap_readlink(const char *path, char *buf, size_t len)
-{
-    (void)path;
-    (void)buf;
-    (void)len;
-    errno = ENOENT;
-    return -1;
-}
-
 static void *small_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
                          unsigned arena)
 {

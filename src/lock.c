@@ -1,6 +1,7 @@
 #include "lock.h"
 
 #include "pages.h"
+#include "populate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,11 +31,20 @@ static bool raise_soft_limit(void)
     return setrlimit(RLIMIT_MEMLOCK, &limit) == 0;
 }
 
+/* The limits are checked before a large range is touched, which takes long. */
+static int lock(void *p, size_t len)
+{
+    if (len >= PT_POPULATE_LEAST && pt_pages_claim(p, len) == 0) {
+        pt_populate(p, len);
+    }
+    return pt_pages_lock(p, len);
+}
+
 int pt_lock_acquire(void *p, size_t len)
 {
-    int error = pt_pages_lock(p, len);
+    int error = lock(p, len);
     if ((error == -ENOMEM || error == -EPERM) && raise_soft_limit()) {
-        error = pt_pages_lock(p, len);
+        error = lock(p, len);
     }
     last_error = -error;
     if (error == 0) {

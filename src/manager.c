@@ -547,13 +547,6 @@ void pt_manager_close(uint32_t manager)
     unlock();
 }
 
-bool pt_manager_covers(const void *p, size_t n)
-{
-    struct pt_found f = pt_table_ours(p) ? pt_table_find(p) : pt_table_find_inherited(p, true);
-    return f.state == PT_LIVE && (f.flags & PT_RELEASED) == 0 &&
-           n <= f.base + f.asked - (uintptr_t)p && (uintptr_t)p <= f.base + f.asked;
-}
-
 size_t pt_manager_cached(void)
 {
     lock();

@@ -60,9 +60,6 @@ int pt_manager_release_block(uint32_t manager, const struct pt_block *block, con
 /* The last tensor of the block is gone. */
 void pt_manager_drop(const struct pt_block *block);
 
-/* Whether [p, p + n) lies in one live block that was not released. No lock. */
-bool pt_manager_covers(const void *p, size_t n);
-
 /* Bytes locked and free: the cache, and free runs of the small region. */
 size_t pt_manager_cached(void);
 

@@ -44,6 +44,11 @@ void pt_pages_want_huge(void *p, size_t len)
     (void)madvise(p, len, MADV_HUGEPAGE);
 }
 
+int pt_pages_claim(void *p, size_t len)
+{
+    return syscall(SYS_mlock2, p, len, MLOCK_ONFAULT) == 0 ? 0 : -errno;
+}
+
 int pt_pages_lock(void *p, size_t len)
 {
     if (len == 0 || syscall(SYS_mlock, p, len) == 0) {

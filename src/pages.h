@@ -27,6 +27,10 @@ void *pt_pages_shared(size_t len);
 /* Asks for huge pages in the range; a hint. */
 void pt_pages_want_huge(void *p, size_t len);
 
+/* Has the limits checked and marks the range as locked, without touching it: pt_pages_lock has to follow, and may then
+ * still find memory short. */
+int pt_pages_claim(void *p, size_t len);
+
 /* Locks and populates. On failure nothing is locked and nothing stays populated.
  * Locks do not nest: one unlock undoes any number of locks on a page. */
 int pt_pages_lock(void *p, size_t len);

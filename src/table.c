@@ -25,8 +25,16 @@ struct level {
     _Atomic size_t opened;
 };
 
+/* What pt_table_covers needs of a record, in a quarter of a cache line and in huge pages: with 100,000 blocks alive the
+ * records themselves cost a miss or three each. Private, so a forked child keeps the state of its birth. */
+struct extent {
+    _Atomic uint64_t where; /* base, with 16 bits of the generation above it; 0 unless alive and not released */
+    _Atomic uint64_t asked;
+};
+
 struct map {
     struct pt_table *table;
+    struct extent *extents;
     struct pt_range range;
     struct level exact, page, fine;
 };
@@ -97,6 +105,12 @@ int pt_table_init(int rank)
         level_init(&m.fine, m.range.small, FINE_GRANULE) != 0) {
         return -ENOMEM;
     }
+    size_t extents = pt_pages_up(records * sizeof(struct extent), PT_PAGE);
+    m.extents = pt_pages_reserve(extents);
+    if (m.extents == NULL || pt_pages_open(m.extents, extents) != 0) {
+        return -ENOMEM;
+    }
+    pt_pages_want_huge(m.extents, extents);
     *m.table = (struct pt_table){
         .magic = PT_TABLE_MAGIC,
         .version = PT_TABLE_VERSION,
@@ -241,7 +255,52 @@ void pt_table_write_begin(struct pt_record *r)
 
 void pt_table_write_end(struct pt_record *r)
 {
+    struct extent *e = &current.extents[r - pt_table_record(0)];
+    bool counts = r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0;
+    atomic_store_explicit(&e->where, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&e->asked, r->asked, memory_order_relaxed);
+    if (counts) {
+        atomic_store_explicit(&e->where, r->base | (uint64_t)r->generation << 48, memory_order_release);
+    }
     atomic_fetch_add_explicit(&r->sequence, 1, memory_order_release);
+}
+
+/* The record number that the index has for an offset of the range; 0 for none. */
+static uint32_t number_at(const struct map *m, size_t offset)
+{
+    if (offset >= m->range.small) {
+        return level_get(&m->exact, offset - m->range.small);
+    }
+    uint32_t number = level_get(&m->page, offset);
+    return number != 0 ? number : level_get(&m->fine, offset);
+}
+
+static bool covers(const struct map *m, const void *p, size_t n)
+{
+    size_t offset = (uintptr_t)p - (uintptr_t)m->range.base;
+    uint32_t number = offset < m->range.size ? number_at(m, offset) : 0;
+    if (number == 0) {
+        return false;
+    }
+    const struct extent *e = &m->extents[number];
+    uint64_t where = atomic_load_explicit(&e->where, memory_order_acquire);
+    uint64_t asked = atomic_load_explicit(&e->asked, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    if (where == 0 || where != atomic_load_explicit(&e->where, memory_order_relaxed)) {
+        return false; /* it came or went this very moment: both answers are true */
+    }
+    uint64_t at = (uintptr_t)p - (where & 0xffffffffffffu);
+    return at <= asked && n <= asked - at;
+}
+
+bool pt_table_covers(const void *p, size_t n)
+{
+    bool yes = covers(&current, p, n);
+    for (size_t i = 0; !yes && i < ancestor_count; i++) {
+        yes = covers(&ancestors[i], p, n);
+    }
+    return yes;
 }
 
 static struct pt_found find(const struct map *m, const void *p)
@@ -251,12 +310,7 @@ static struct pt_found find(const struct map *m, const void *p)
     if (offset >= m->range.size || m->table == NULL) {
         return found;
     }
-    uint32_t number;
-    if (offset >= m->range.small) {
-        number = level_get(&m->exact, offset - m->range.small);
-    } else if ((number = level_get(&m->page, offset)) == 0) {
-        number = level_get(&m->fine, offset);
-    }
+    uint32_t number = number_at(m, offset);
     if (number == 0) {
         return found;
     }

@@ -135,6 +135,10 @@ struct pt_found {
 };
 struct pt_found pt_table_find(const void *p);
 
+/* Whether [p, p + n) lies in one live block that was not released, of this process or of one it was forked from. No
+ * lock, and the same time however many blocks there are. */
+bool pt_table_covers(const void *p, size_t n);
+
 /* Whether the address lies in the current range at all: one comparison. */
 bool pt_table_ours(const void *p);
 

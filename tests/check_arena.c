@@ -1,0 +1,139 @@
+#include "arena.h"
+#include "lock.h"
+#include "pages.h"
+#include "segment.h"
+#include "suite.h"
+
+#include <stdint.h>
+
+static void start(void)
+{
+    ck_assert_int_eq(pt_segment_init(), 0);
+    ck_assert_int_eq(pt_arena_init(), 0);
+}
+
+START_TEST(small_blocks_lie_in_locked_memory_as_aligned_as_asked)
+{
+    start();
+    const struct pt_range *r = pt_segment_range();
+    for (size_t align = 64; align <= PT_PAGE; align *= 2) {
+        for (size_t size = 1; size <= 64 * KIB; size = size * 3 + 1) {
+            size_t usable;
+            char *p = pt_arena_small(size, align, &usable);
+            ck_assert_uint_eq((uintptr_t)p % align, 0);
+            ck_assert_uint_ge(usable, size);
+            ck_assert_uint_lt((size_t)(p - r->base), r->small);
+            memset(p, 1, usable);
+        }
+    }
+    ck_assert_uint_eq(vmlck(), pt_segment_small_locked());
+    ck_assert_uint_gt(vmlck(), 0);
+}
+END_TEST
+
+START_TEST(exact_blocks_are_addresses_on_their_own_granule)
+{
+    start();
+    const struct pt_range *r = pt_segment_range();
+    for (size_t size = PT_PAGE; size <= (size_t)1 << 30; size = size * 5 + 123) {
+        size_t usable;
+        char *p = pt_arena_exact(size, &usable);
+        ck_assert_uint_eq((uintptr_t)p % (size >= PT_HUGE ? PT_HUGE : PT_ARENA_GRANULE), 0);
+        ck_assert_uint_ge(usable, size);
+        ck_assert_uint_ge((size_t)(p - r->base), r->small);
+        ck_assert_uint_lt((size_t)(p - r->base), r->size);
+        p[size - 1] = 1;
+    }
+    ck_assert_uint_eq(vmlck(), 0);
+}
+END_TEST
+
+START_TEST(no_granule_holds_parts_of_two_exact_blocks)
+{
+    start();
+    enum { BLOCKS = 200 };
+    uintptr_t first[BLOCKS], last[BLOCKS];
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        size_t usable, size = (i % 37 + 1) * 5000;
+        uintptr_t p = (uintptr_t)pt_arena_exact(size, &usable);
+        first[i] = p / PT_ARENA_GRANULE;
+        last[i] = (p + usable - 1) / PT_ARENA_GRANULE;
+        for (unsigned k = 0; k < i; k++) {
+            REQUIRE(last[i] < first[k] || last[k] < first[i]);
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_purge_gives_back_what_is_free)
+{
+    start();
+    enum { BLOCKS = 1024 };
+    static void *p[BLOCKS];
+    size_t usable;
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        p[i] = pt_arena_small(8 * KIB, PT_PAGE, &usable);
+    }
+    size_t full = vmlck();
+    ck_assert_uint_ge(full, 8 * MIB);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        pt_arena_small_free(p[i]);
+    }
+    ck_assert_uint_eq(vmlck(), full); /* freed runs stay locked until told otherwise */
+    pt_arena_small_purge();
+    ck_assert_uint_le(vmlck(), full / 8);
+    ck_assert_uint_eq(vmlck(), pt_segment_small_locked());
+}
+END_TEST
+
+START_TEST(no_memory_can_be_locked_no_block)
+{
+    start();
+    limit_memlock(0, 0);
+    size_t usable;
+    ck_assert_ptr_null(pt_arena_small(100, 64, &usable));
+    ck_assert_int_ne(pt_lock_error(), 0);
+}
+END_TEST
+
+/* jemalloc would end this process for the bad option, or fill memory, if it read the variable. */
+START_TEST(malloc_conf_has_no_effect)
+{
+    setenv("MALLOC_CONF", "abort_conf:true,no_such_option:1,junk:true,stats_print:true", 1);
+    char out[64];
+    FILE *f = popen("exec 2>&1; exec /proc/$PPID/exe --blocks", "r");
+    ck_assert_ptr_nonnull(fgets(out, sizeof out, f));
+    ck_assert_str_eq(out, "fresh memory is zero\n");
+    ck_assert_ptr_null(fgets(out, sizeof out, f));
+    ck_assert_int_eq(pclose(f), 0);
+}
+END_TEST
+
+static int print_whether_fresh_memory_is_zero(void)
+{
+    size_t usable;
+    int sum = pt_segment_init() + pt_arena_init();
+    const char *p = pt_arena_small(512, 64, &usable);
+    for (size_t i = 0; i < 512; i++) {
+        sum |= p[i];
+    }
+    puts(sum == 0 ? "fresh memory is zero" : "fresh memory is filled");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    (void)argv;
+    if (argc > 1) {
+        return print_whether_fresh_memory_is_zero();
+    }
+    need_lockable(16 * MIB);
+    TCase *tests = tcase_create("arena");
+    tcase_add_test(tests, small_blocks_lie_in_locked_memory_as_aligned_as_asked);
+    tcase_add_test(tests, exact_blocks_are_addresses_on_their_own_granule);
+    tcase_add_test(tests, no_granule_holds_parts_of_two_exact_blocks);
+    tcase_add_test(tests, a_purge_gives_back_what_is_free);
+    tcase_add_test(tests, no_memory_can_be_locked_no_block);
+    tcase_add_test(tests, malloc_conf_has_no_effect);
+    return suite_run("arena", tests);
+}

@@ -1,0 +1,172 @@
+#include "suite.h"
+#include "text.h"
+
+#include <errno.h>
+#include <stdint.h>
+
+static const char *format_size(size_t bytes)
+{
+    static char buf[32];
+    struct pt_text t;
+    pt_text_init(&t, buf, sizeof buf, -1);
+    pt_text_add(&t, "%B", bytes);
+    return buf;
+}
+
+START_TEST(sizes_have_one_decimal_and_the_unit_that_reads_best)
+{
+    ck_assert_str_eq(format_size(0), "0 B");
+    ck_assert_str_eq(format_size(999), "999 B");
+    ck_assert_str_eq(format_size(1000), "1.0 KiB");
+    ck_assert_str_eq(format_size(1536), "1.5 KiB");
+    ck_assert_str_eq(format_size(5 * MIB + 7 * MIB / 10), "5.7 MiB");
+    ck_assert_str_eq(format_size((size_t)3 << 30), "3.0 GiB");
+    ck_assert_str_eq(format_size((size_t)4 << 40), "4.0 TiB");
+    ck_assert_str_eq(format_size(SIZE_MAX), "16777216.0 TiB");
+}
+END_TEST
+
+START_TEST(every_conversion)
+{
+    char buf[256];
+    struct pt_text t;
+    pt_text_init(&t, buf, sizeof buf, -1);
+    pt_text_add(&t, "%s %d %d %u %zu %llu %x %% %N %N", "s", -7, 0, 4000000000u, (size_t)1 << 40, (uint64_t)UINT64_MAX,
+                (uint64_t)0xbeef, (uint64_t)999, (uint64_t)1234567);
+    ck_assert_str_eq(buf, "s -7 0 4000000000 1099511627776 18446744073709551615 beef % 999 1,234,567");
+    pt_text_init(&t, buf, sizeof buf, -1);
+    pt_text_add(&t, "%p", (void *)0x1234);
+    ck_assert_str_eq(buf, "0x1234");
+}
+END_TEST
+
+START_TEST(ages_have_one_unit)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } ages[] = {{0, "0.0 s"},
+                {1500000000u, "1.5 s"},
+                {60 * (uint64_t)1000000000, "60 s"},
+                {600 * (uint64_t)1000000000, "10 min"},
+                {36000 * (uint64_t)1000000000, "10 h"}};
+    for (size_t i = 0; i < sizeof ages / sizeof ages[0]; i++) {
+        char buf[32];
+        struct pt_text t;
+        pt_text_init(&t, buf, sizeof buf, -1);
+        pt_text_add(&t, "%T", ages[i].ns);
+        ck_assert_str_eq(buf, ages[i].text);
+    }
+}
+END_TEST
+
+START_TEST(padding)
+{
+    char buf[64];
+    struct pt_text t;
+    pt_text_init(&t, buf, sizeof buf, -1);
+    pt_text_add(&t, "%-5s|%5s|%2s|%5u|%9B", "ab", "cd", "longer", 42u, (size_t)1024);
+    ck_assert_str_eq(buf, "ab   |   cd|longer|   42|  1.0 KiB");
+}
+END_TEST
+
+START_TEST(what_does_not_fit_is_cut_off)
+{
+    char buf[16];
+    memset(buf, '#', sizeof buf);
+    struct pt_text t;
+    pt_text_init(&t, buf, 8, -1);
+    pt_text_add(&t, "%s%s", "12345", "67890");
+    pt_text_add(&t, "more");
+    ck_assert_str_eq(buf, "1234567");
+    ck_assert_uint_eq(t.len, 7);
+    ck_assert_int_eq(buf[8], '#');
+}
+END_TEST
+
+START_TEST(what_does_not_fit_goes_to_the_file)
+{
+    int fds[2];
+    ck_assert_int_eq(pipe(fds), 0);
+    char buf[8], out[64] = "";
+    struct pt_text t;
+    pt_text_init(&t, buf, sizeof buf, fds[1]);
+    pt_text_add(&t, "%s %s", "twelve bytes", "and more than the buffer");
+    pt_text_flush(&t);
+    ck_assert_int_eq(t.failed, 0);
+    ck_assert_int_eq((int)read(fds[0], out, sizeof out - 1), 37);
+    ck_assert_str_eq(out, "twelve bytes and more than the buffer");
+}
+END_TEST
+
+START_TEST(a_write_that_fails_is_remembered)
+{
+    int fd = open("/dev/full", O_WRONLY);
+    char buf[8];
+    struct pt_text t;
+    pt_text_init(&t, buf, sizeof buf, fd);
+    pt_text_add(&t, "%s", "longer than the buffer");
+    pt_text_flush(&t);
+    ck_assert_int_eq(t.failed, ENOSPC);
+}
+END_TEST
+
+START_TEST(numbers_are_parsed_whole_or_not_at_all)
+{
+    uint64_t v = 1;
+    ck_assert(pt_text_parse_u64("0", &v) == 0 && v == 0);
+    ck_assert(pt_text_parse_u64("86400", &v) == 0 && v == 86400);
+    ck_assert(pt_text_parse_u64("18446744073709551615", &v) == 0 && v == UINT64_MAX);
+    static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "0x10", "1.5", "18446744073709551616"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        v = 7;
+        ck_assert_msg(pt_text_parse_u64(bad[i], &v) == -EINVAL && v == 7, "\"%s\"", bad[i]);
+    }
+}
+END_TEST
+
+START_TEST(distance_counts_edits)
+{
+    ck_assert_uint_eq(pt_text_distance("", ""), 0);
+    ck_assert_uint_eq(pt_text_distance("STACK", "STACK"), 0);
+    ck_assert_uint_eq(pt_text_distance("", "abc"), 3);
+    ck_assert_uint_eq(pt_text_distance("kitten", "sitting"), 3);
+    ck_assert_uint_eq(pt_text_distance("STAKC", "STACK"), 2);
+    char longer[200];
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    ck_assert_uint_ge(pt_text_distance(longer, "x"), 60); /* no such word is near */
+}
+END_TEST
+
+START_TEST(numbers_in_files_like_those_of_proc)
+{
+    char name[] = "/tmp/pintensor-check-XXXXXX";
+    int fd = mkstemp(name);
+    dprintf(fd, "VmPeak:\t  17 kB\nVmLck:\t  4096 kB\nName: x\n");
+    uint64_t v = 0;
+    ck_assert(pt_text_proc_number(name, "VmLck", &v) == 0 && v == 4096);
+    ck_assert(pt_text_proc_number(name, "VmPeak", &v) == 0 && v == 17);
+    ck_assert_int_lt(pt_text_proc_number(name, "VmNone", &v), 0);
+    ck_assert_int_lt(pt_text_proc_number(name, "Name", &v), 0);
+    unlink(name);
+    ck_assert_int_eq(pt_text_proc_number(name, "VmLck", &v), -ENOENT);
+    close(fd);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("text");
+    tcase_add_test(tests, sizes_have_one_decimal_and_the_unit_that_reads_best);
+    tcase_add_test(tests, every_conversion);
+    tcase_add_test(tests, ages_have_one_unit);
+    tcase_add_test(tests, padding);
+    tcase_add_test(tests, what_does_not_fit_is_cut_off);
+    tcase_add_test(tests, what_does_not_fit_goes_to_the_file);
+    tcase_add_test(tests, a_write_that_fails_is_remembered);
+    tcase_add_test(tests, numbers_are_parsed_whole_or_not_at_all);
+    tcase_add_test(tests, distance_counts_edits);
+    tcase_add_test(tests, numbers_in_files_like_those_of_proc);
+    return suite_run("text", tests);
+}

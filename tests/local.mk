@@ -1,0 +1,37 @@
+# The tests. Suites link the core itself, so that they reach what the libraries hide; scripts run the real preload.
+check_suites = tests/check_text tests/check_options tests/check_segment tests/check_arena tests/check_cache \
+	tests/check_table tests/check_growth tests/check_manager tests/check_many tests/check_api tests/check_fork
+preload_tests = tests/preload_symbols.sh tests/preload_exit.sh tests/preload_limits.sh tests/preload_lifetime.sh \
+	tests/preload_dtypes.sh tests/preload_symbolic.sh tests/preload_link.sh
+
+core_libs = libcore.la $(CHECK_LIBS)
+suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
+tests_check_text_LDADD = $(core_libs)
+tests_check_options_LDADD = $(core_libs)
+tests_check_segment_LDADD = $(core_libs)
+tests_check_arena_LDADD = $(suite_libs)
+tests_check_cache_LDADD = $(core_libs)
+tests_check_table_LDADD = $(core_libs)
+tests_check_growth_LDADD = $(core_libs)
+tests_check_manager_LDADD = $(suite_libs)
+tests_check_many_LDADD = $(suite_libs)
+tests_check_api_LDADD = $(suite_libs)
+tests_check_fork_LDADD = $(suite_libs)
+
+TEST_EXTENSIONS = .sh
+SH_LOG_COMPILER = bash
+AM_TESTS_ENVIRONMENT = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' CC='$(CC)' MAKE='$(MAKE)'; \
+	export top_srcdir top_builddir CC MAKE;
+
+if HAVE_CHECK
+check_PROGRAMS = $(check_suites)
+TESTS = $(check_suites) $(preload_tests)
+else
+check-local:
+	@echo 'make check needs Check 0.10 or newer, which ./configure did not find (Debian, Ubuntu: apt install check)' >&2
+	@exit 1
+endif
+
+EXTRA_DIST += tests/suite.h tests/lib.sh $(preload_tests) tests/programs/ends.c tests/programs/terminate.cpp \
+	tests/programs/fake_op.c tests/programs/fake_job.c tests/programs/many_mappings.c tests/programs/linked.c \
+	tests/python/ops.py tests/python/pin.py tests/python/lifetime.py tests/python/features.py tests/python/dtypes.py
