@@ -30,7 +30,7 @@ struct options {
     int8_t layout, memory_format;
     uint8_t flags;
 };
-enum { HAS_DEVICE = 1 << 2, HAS_DTYPE = 1 << 3 };
+enum { HAS_DEVICE = 1 << 2, HAS_DTYPE = 1 << 3, HAS_LAYOUT = 1 << 4 };
 
 typedef void *alloc_function(void *result, void *self, int64_t elements, const void *what);
 
@@ -123,6 +123,11 @@ void *alloc_options(void *result, void *self, int64_t elements, const struct opt
     if ((o->flags & HAS_DTYPE) == 0) {
         return alloc_by_stock(ALLOC_OPTIONS, CALLER, result, self, elements, o,
                               "a tensor without an element type was asked for");
+    }
+    /* libtorch's C function only makes strided ones. */
+    if ((o->flags & HAS_LAYOUT) != 0 && o->layout != 0) {
+        return alloc_by_stock(ALLOC_OPTIONS, CALLER, result, self, elements, o,
+                              "a tensor that is not strided was asked for");
     }
     return alloc(ALLOC_OPTIONS, result, &q, self, o);
 }

@@ -14,7 +14,7 @@ static uint64_t stock_bytes(const struct pt_record *r)
     return pt_pages_up(r->asked, PT_PAGE);
 }
 
-void pt_account_alloc(struct pt_record *r, bool reused)
+void pt_account_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
 {
     struct pt_counters *c = &pt_table()->counters;
     struct pt_site *s = pt_table_site(r->site);
@@ -47,7 +47,7 @@ void pt_account_alloc(struct pt_record *r, bool reused)
     s->live++;
     s->live_bytes += r->asked;
     s->live_locked += r->locked;
-    pt_growth_note(s, r->born_ns, c->allocated);
+    pt_growth_note(s, asked_ns, r->born_ns, c->allocated);
 }
 
 void pt_account_release(struct pt_record *r)

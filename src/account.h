@@ -5,7 +5,8 @@
 
 #include "table.h"
 
-void pt_account_alloc(struct pt_record *r, bool reused);
+/* `asked_ns`: when it was asked for; the record says when it was there. */
+void pt_account_alloc(struct pt_record *r, bool reused, uint64_t asked_ns);
 
 /* free() was called, or its manager is gone: stock DeepSpeed's memory goes back here. */
 void pt_account_release(struct pt_record *r);

@@ -205,6 +205,9 @@ int pintensor_report(int fd)
     if (!pt_manager_active()) {
         return fail(PINTENSOR_EOFF, "nothing was pinned by this process");
     }
+    if (fd < 0) {
+        return fail(PINTENSOR_EIO, "not a file descriptor");
+    }
     char buf[4096];
     struct pt_text out;
     pt_text_init(&out, buf, sizeof buf, fd);

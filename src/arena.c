@@ -53,7 +53,8 @@ static bool small_decommit(extent_hooks_t *h, void *p, size_t size, size_t offse
     (void)h;
     (void)size;
     (void)arena;
-    return !pt_segment_unlock((char *)p + offset, len);
+    pt_segment_unlock((char *)p + offset, len);
+    return false;
 }
 
 /* Never refuse a split: jemalloc 5.3.0 abandons the memory then. */
@@ -171,11 +172,13 @@ void pt_arena_exact_free(void *p)
 void pt_arena_small_decay(void)
 {
     (void)mallctlbymib(state.decay, state.mib_len, NULL, NULL, NULL, 0);
+    pt_segment_sweep();
 }
 
 void pt_arena_small_purge(void)
 {
     (void)mallctlbymib(state.purge, state.mib_len, NULL, NULL, NULL, 0);
+    pt_segment_sweep();
 }
 
 void pt_arena_small_idle(size_t seconds)

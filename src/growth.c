@@ -2,9 +2,9 @@
 
 #define PAUSE_NS 20000000u /* the clock used is that coarse: a few ms */
 
-void pt_growth_note(struct pt_site *s, uint64_t now_ns, uint64_t order)
+void pt_growth_note(struct pt_site *s, uint64_t asked_ns, uint64_t now_ns, uint64_t order)
 {
-    bool new_visit = s->visits == 0 || order != s->order + 1 || now_ns - s->last_ns > PAUSE_NS;
+    bool new_visit = s->visits == 0 || order != s->order + 1 || asked_ns > s->last_ns + PAUSE_NS;
     s->visits += new_visit;
     s->order = order;
     s->last_ns = now_ns;

@@ -10,8 +10,9 @@
 
 #define PT_GROWTH_VISITS 4 /* heights it takes: the first ones may be warm-up */
 
-/* Notes an allocation that is already in the site's live bytes; `order` counts all allocations. */
-void pt_growth_note(struct pt_site *s, uint64_t now_ns, uint64_t order);
+/* Notes an allocation that is already in the site's live bytes; `order` counts all allocations. Locking a large block
+ * takes long, which is no pause: hence both ends. */
+void pt_growth_note(struct pt_site *s, uint64_t asked_ns, uint64_t now_ns, uint64_t order);
 
 /* Judges one site at `now_ns`, in a run whose first block was at `start_ns`. */
 bool pt_growth_judge(const struct pt_site *s, uint64_t start_ns, uint64_t now_ns);

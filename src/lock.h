@@ -21,7 +21,8 @@ size_t pt_lock_bytes(void);
 /* The errno (positive) of this thread's last refused lock, 0 after a success. */
 int pt_lock_error(void);
 
-/* Says which limit refused `len` more bytes, and the command that lifts it. */
+/* Says which limit refused `len` more bytes, and the command that lifts it. `error` is the errno; ENOBUFS: the reserved
+ * range is used up. */
 void pt_lock_explain(size_t len, int error, struct pt_text *out);
 
 #endif

@@ -42,6 +42,9 @@ static struct {
     uint32_t epoch;                        /* how often this was reset: in forked children */
     _Atomic size_t exact_few;              /* live or cached exact blocks below EXACT_ALWAYS */
     size_t exact_live, small_live;         /* locked bytes of live blocks in either region */
+    size_t pending;                        /* exact bytes that threads are locking at this moment */
+    size_t small_unused;                   /* at the latest tick, and */
+    unsigned small_unchanged;              /* how many ticks it has been that */
     size_t small_purged_at;                /* the small region's locked bytes when it was last purged */
     _Atomic bool exiting;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -77,7 +80,7 @@ void pt_manager_reset(void)
     pthread_mutex_init(&state.mutex, NULL);
     memset(state.managers, 0, sizeof state.managers);
     state.managers_used = 0;
-    state.exact_few = state.exact_live = state.small_live = state.small_purged_at = 0;
+    state.exact_few = state.exact_live = state.small_live = state.small_purged_at = state.pending = 0;
     state.exiting = false;
     pt_cache_init();
 }
@@ -125,21 +128,20 @@ uint32_t pt_manager_of(const void *key, bool make)
 
 /* ---- room: the cache lives in the room under the peak ---- */
 
-static size_t room_exceeded_by(size_t need)
+static bool room_exceeded(void)
 {
     const struct pt_counters *c = &pt_table()->counters;
-    size_t live = state.exact_live + state.small_live + need;
+    size_t live = state.exact_live + state.small_live + state.pending;
     size_t peak = live > c->peak_locked ? live : c->peak_locked;
-    size_t most = peak + peak / 20;
-    size_t locked = state.exact_live + pt_cache_bytes() + pt_segment_small_locked() + need;
-    return locked > most ? locked - most : 0;
+    size_t locked = state.exact_live + state.pending + pt_cache_bytes() + pt_segment_small_locked();
+    return locked > peak + peak / 20;
 }
 
-/* Takes blocks out of the cache until `need` more bytes fit, chained by `next`. With the lock held. */
-static uint32_t choose_victims(size_t need)
+/* Takes blocks out of the cache until the rest fits, chained by `next`. With the lock held. */
+static uint32_t choose_victims(void)
 {
     uint32_t victims = 0, number;
-    while (room_exceeded_by(need) > 0 && (number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
+    while (room_exceeded() && (number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
         pt_table_record(number)->next = victims;
         victims = number;
     }
@@ -177,7 +179,7 @@ static bool small_wants_purge(void)
     size_t unused = locked > state.small_live ? locked - state.small_live : 0;
     /* A purge that found little to give back is not tried again before things have changed. */
     bool changed = locked > state.small_purged_at + SMALL_SLACK || unused > 2 * SMALL_SLACK + locked / 2;
-    bool wants = unused > SMALL_SLACK && changed && room_exceeded_by(0) > 0;
+    bool wants = unused > SMALL_SLACK && changed && room_exceeded();
     if (wants) {
         state.small_purged_at = locked;
     }
@@ -197,11 +199,15 @@ static size_t small_alignment(size_t bytes)
 static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
 {
     size_t need = pt_pages_up(bytes, PT_PAGE);
-    lock();
-    uint32_t number = locked ? pt_cache_take(need) : 0;
-    uint32_t victims = locked ? choose_victims(need) : 0;
-    unlock();
-    destroy(victims);
+    uint32_t number = 0, victims = 0;
+    if (locked) {
+        lock();
+        number = pt_cache_take(need);
+        state.pending += need; /* until it is live, or failed */
+        victims = choose_victims();
+        unlock();
+        destroy(victims);
+    }
 
     struct pt_record *r = pt_table_record(number);
     *reused = number != 0 && r->locked >= need;
@@ -225,7 +231,7 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
     size_t capacity;
     void *base = pt_arena_exact(bytes, &capacity);
     if (base == NULL) {
-        *error = ENOMEM;
+        *error = ENOBUFS;
         return 0;
     }
     if (locked && pt_lock_acquire(base, need) != 0) {
@@ -269,7 +275,7 @@ static uint32_t make_small(size_t bytes, bool *reused, int *error)
     size_t capacity, before = pt_segment_small_locked();
     void *base = pt_arena_small(bytes, small_alignment(bytes), &capacity);
     if (base == NULL) {
-        *error = pt_lock_error() != 0 ? pt_lock_error() : ENOMEM;
+        *error = pt_lock_error() != 0 ? pt_lock_error() : ENOBUFS;
         return 0;
     }
     lock();
@@ -300,7 +306,13 @@ static uint32_t make_small(size_t bytes, bool *reused, int *error)
 static uint32_t make(size_t bytes, bool *reused, int *error)
 {
     bool exact = bytes > PT_ARENA_SLAB_MOST && (bytes >= EXACT_ALWAYS || state.exact_few < EXACT_FEW);
-    return exact ? make_exact(bytes, true, reused, error) : make_small(bytes, reused, error);
+    uint32_t number = exact ? make_exact(bytes, true, reused, error) : make_small(bytes, reused, error);
+    if (exact && number == 0) {
+        lock();
+        state.pending -= pt_pages_up(bytes, PT_PAGE);
+        unlock();
+    }
+    return number;
 }
 
 int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
@@ -309,7 +321,7 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
         return -ENODEV;
     }
     uint32_t site = pt_site_here(q->caller, q->bytes);
-    uint64_t now = pt_table_now();
+    uint64_t asked = pt_table_now();
     bool reused = false;
     uint32_t number = 0;
     last_failure = ENOMEM;
@@ -348,11 +360,12 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     r->site = site;
     r->release_site = 0;
     r->thread = thread_id();
-    r->born_ns = now;
+    r->born_ns = pt_table_now();
     r->id = ++state.serial;
     pt_table_write_end(r);
     *((r->flags & PT_EXACT) != 0 ? &state.exact_live : &state.small_live) += r->locked;
-    pt_account_alloc(r, reused);
+    state.pending -= (r->flags & PT_EXACT) != 0 ? r->locked : 0; /* a pageable one has none */
+    pt_account_alloc(r, reused, asked);
     pt_table()->counters.cached_locked = pt_cache_bytes();
     *out = (struct pt_block){(void *)r->base, number, r->generation};
     unlock();
@@ -389,7 +402,7 @@ static struct leftover end_block(uint32_t number, bool reclaimed)
             left.victims = number;
         } else {
             pt_cache_put(number, pt_table_now());
-            left.victims = choose_victims(0);
+            left.victims = choose_victims();
         }
     } else {
         state.small_live -= r->locked;
@@ -572,6 +585,7 @@ size_t pt_manager_trim(void)
     unlock();
     destroy(victims);
     pt_arena_small_purge();
+    pt_segment_unlock_ahead();
     size_t after = pt_lock_bytes();
     return before > after ? before - after : 0;
 }
@@ -588,11 +602,18 @@ bool pt_manager_tick(void)
         victims = number;
     }
     pt_table()->counters.cached_locked = pt_cache_bytes();
+    /* jemalloc spreads its giving back over the idle time; what has not changed for two of those is fragmentation. */
     size_t small_unused = pt_segment_small_locked() - state.small_live;
-    bool busy = pt_cache_bytes() > 0 || small_unused > SMALL_SLACK;
+    state.small_unchanged = small_unused == state.small_unused ? state.small_unchanged + 1 : 0;
+    state.small_unused = small_unused;
+    bool quiet = state.small_unchanged > 4;
+    bool busy = pt_cache_bytes() > 0 || (small_unused > 0 && state.small_unchanged <= 8);
     unlock();
     destroy(victims);
     pt_arena_small_decay();
+    if (quiet) {
+        pt_segment_unlock_ahead();
+    }
     return busy;
 }
 

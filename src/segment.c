@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/resource.h>
 
 /* Address space is free; MemTotal is no guide to it, since virtual machines grow. */
@@ -19,20 +20,23 @@
 
 #define OPEN_STEP ((size_t)4 << 20)
 
-/* Holes below this size save too little memory for the two mappings that each of them costs. */
-#define HOLE_LEAST ((size_t)64 << 10)
-#define HOLES_MOST 4096
+/* Each hole in the locked segments costs two of the 65,530 mappings that the kernel allows. */
+#define HOLES_MOST 8192
 
 static struct {
     pthread_mutex_t mutex; /* a leaf: taken under jemalloc's locks, nothing is taken under it */
     struct pt_range range;
     char *next[2], *opened[2], *end[2];
-    char *locked; /* the SMALL region is locked up to here, holes excepted */
-    size_t holes;
+    char *locked;   /* the SMALL region is locked up to here, holes excepted */
+    uint8_t *page;  /* what each page of the SMALL region is */
+    size_t holes;   /* separate runs of HOLE pages */
     _Atomic size_t small_locked;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 enum { SMALL, EXACT };
+
+/* USED: jemalloc's. FREE: given back by jemalloc, still locked. HOLE: given back and unlocked. */
+enum { USED, FREE, HOLE };
 
 /* Under an address-space limit the program needs its share too: half of what is left is ours at most. */
 static size_t largest_range(void)
@@ -61,11 +65,17 @@ int pt_segment_init(void)
     if (base == NULL) {
         return -ENOMEM;
     }
+    size_t pages = pt_pages_up(size / 16 / PT_PAGE + 1, PT_PAGE);
+    uint8_t *page = pt_pages_reserve(pages);
+    if (page == NULL || pt_pages_open(page, pages) != 0) {
+        return -ENOMEM;
+    }
     pthread_mutex_init(&state.mutex, NULL); /* in a forked child another thread may have held it */
     state.range = (struct pt_range){.base = base, .small = size / 16, .size = size};
     state.next[SMALL] = state.opened[SMALL] = state.locked = base;
     state.next[EXACT] = state.opened[EXACT] = state.end[SMALL] = base + size / 16;
     state.end[EXACT] = base + size;
+    state.page = page;
     state.holes = 0;
     atomic_store(&state.small_locked, 0);
     return 0;
@@ -141,29 +151,99 @@ void *pt_segment_take_exact(size_t size, size_t align)
     return p;
 }
 
+static size_t number_of(const void *p)
+{
+    return (size_t)((const char *)p - state.range.base) / PT_PAGE;
+}
+
+static char *address_of(size_t page)
+{
+    return state.range.base + page * PT_PAGE;
+}
+
+/* How many of a run's two neighbours are holes: making the run one joins them, taking it out of one parts them. */
+static size_t holes_beside(size_t first, size_t end)
+{
+    return (size_t)(first > 0 && state.page[first - 1] == HOLE) + (state.page[end] == HOLE);
+}
+
+static size_t end_of_run(size_t first, size_t most, uint8_t what)
+{
+    while (first < most && state.page[first] == what) {
+        first++;
+    }
+    return first;
+}
+
 int pt_segment_relock(void *p, size_t len)
 {
+    size_t first = number_of(p), end = first + len / PT_PAGE;
+    int error = 0;
     pthread_mutex_lock(&state.mutex);
-    int error = pt_lock_acquire(p, len);
+    for (size_t at = first; at < end && error == 0;) {
+        size_t run = end_of_run(at, end, HOLE), n = (run - at) * PT_PAGE;
+        if (n > 0 && (error = pt_lock_acquire(address_of(at), n)) == 0) {
+            state.holes += holes_beside(at, run);
+            state.holes--;
+            memset(&state.page[at], FREE, run - at);
+            atomic_fetch_add(&state.small_locked, n);
+        }
+        at = error == 0 ? end_of_run(run, end, FREE) : at;
+    }
     if (error == 0) {
-        state.holes -= state.holes > 0;
-        atomic_fetch_add(&state.small_locked, len);
+        memset(&state.page[first], USED, end - first);
     }
     pthread_mutex_unlock(&state.mutex);
     return error;
 }
 
-bool pt_segment_unlock(void *p, size_t len)
+/* Makes a run of FREE pages a hole, if the number of holes allows. */
+static void make_hole(size_t first, size_t end)
+{
+    size_t beside = holes_beside(first, end), n = (end - first) * PT_PAGE;
+    if (state.holes + 1 - beside > HOLES_MOST) {
+        return;
+    }
+    pt_lock_release(address_of(first), n);
+    memset(&state.page[first], HOLE, end - first);
+    state.holes += 1 - beside;
+    atomic_fetch_sub(&state.small_locked, n);
+}
+
+void pt_segment_unlock(void *p, size_t len)
+{
+    size_t first = number_of(p), end = first + len / PT_PAGE;
+    pthread_mutex_lock(&state.mutex);
+    memset(&state.page[first], FREE, end - first);
+    make_hole(first, end);
+    pthread_mutex_unlock(&state.mutex);
+}
+
+void pt_segment_sweep(void)
 {
     pthread_mutex_lock(&state.mutex);
-    bool worth = len >= HOLE_LEAST && state.holes < HOLES_MOST;
-    if (worth) {
-        pt_lock_release(p, len);
-        state.holes++;
+    size_t most = number_of(state.next[SMALL]);
+    for (size_t at = 0; at < most;) {
+        uint8_t what = state.page[at];
+        size_t end = end_of_run(at, most, what);
+        if (what == FREE) {
+            make_hole(at, end);
+        }
+        at = end;
+    }
+    pthread_mutex_unlock(&state.mutex);
+}
+
+void pt_segment_unlock_ahead(void)
+{
+    pthread_mutex_lock(&state.mutex);
+    if (state.locked > state.next[SMALL]) {
+        size_t len = (size_t)(state.locked - state.next[SMALL]);
+        pt_lock_release(state.next[SMALL], len);
+        state.locked -= len;
         atomic_fetch_sub(&state.small_locked, len);
     }
     pthread_mutex_unlock(&state.mutex);
-    return worth;
 }
 
 size_t pt_segment_small_locked(void)

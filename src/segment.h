@@ -23,10 +23,14 @@ const struct pt_range *pt_segment_range(void);
 void *pt_segment_take_small(size_t size, size_t align);
 void *pt_segment_take_exact(size_t size, size_t align);
 
-/* Locks a part of the SMALL region again, or unlocks it and gives its pages back. Unlocking is refused where
- * the hole would cost more mappings than the memory is worth. */
+/* A part of the SMALL region is given back, to be unlocked, or is needed again. While there are too many holes already
+ * it stays locked until a sweep finds it next to others. */
+void pt_segment_unlock(void *p, size_t len);
 int pt_segment_relock(void *p, size_t len);
-bool pt_segment_unlock(void *p, size_t len);
+void pt_segment_sweep(void);
+
+/* Unlocks what was locked ahead of need. */
+void pt_segment_unlock_ahead(void);
 
 /* Bytes of the SMALL region that are locked now. */
 size_t pt_segment_small_locked(void);

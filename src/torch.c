@@ -14,7 +14,7 @@
       (void *data, int64_t dims, const int64_t *sizes, const int64_t *strides, int64_t offset, int32_t dtype, \
        int32_t device_type, int32_t device_index, pt_tensor *out, int32_t layout, const uint8_t *metadata,    \
        int64_t metadata_size, void (*deleter)(void *, void *), void *context), 1)                             \
-    F(int32_t, aoti_torch_get_data_ptr, (pt_tensor, void **), 1)                                              \
+    F(int32_t, torch_get_mutable_data_ptr, (pt_tensor, void **), 1)                                              \
     F(int32_t, aoti_torch_get_numel, (pt_tensor, int64_t *), 1)                                               \
     F(int32_t, aoti_torch_get_dtype, (pt_tensor, int32_t *), 1)                                               \
     F(int32_t, aoti_torch_get_device_type, (pt_tensor, int32_t *), 1)                                         \
@@ -160,7 +160,7 @@ int pt_torch_extent(pt_tensor tensor, struct pt_extent *out)
     if (!out->cpu) {
         return 0;
     }
-    if (torch.aoti_torch_get_data_ptr(tensor, &out->data) != 0 ||
+    if (torch.torch_get_mutable_data_ptr(tensor, &out->data) != 0 ||
         torch.aoti_torch_get_numel(tensor, &elements) != 0 || torch.aoti_torch_get_dtype(tensor, &dtype) != 0) {
         return -EIO;
     }

@@ -5,13 +5,13 @@
 #include <stdint.h>
 
 /* The call fails with this code, and says so in words that begin with its text. */
-#define REFUSED(call, code, details)                                                                         \
-    do {                                                                                                     \
-        ck_assert_int_eq((call), PINTENSOR_E##code);                                                         \
-        ck_assert_msg(strncmp(pintensor_last_error(), pintensor_strerror(PINTENSOR_E##code),                 \
-                              strlen(pintensor_strerror(PINTENSOR_E##code))) == 0 &&                         \
-                          strstr(pintensor_last_error(), details) != NULL,                                   \
-                      "%s", pintensor_last_error());                                                         \
+#define REFUSED(call, code, details)                                                                                   \
+    do {                                                                                                               \
+        ck_assert_int_eq((call), PINTENSOR_E##code);                                                                   \
+        ck_assert_msg(strncmp(pintensor_last_error(), pintensor_strerror(PINTENSOR_E##code),                           \
+                              strlen(pintensor_strerror(PINTENSOR_E##code))) == 0 &&                                   \
+                          strstr(pintensor_last_error(), details) != NULL,                                             \
+                      "%s", pintensor_last_error());                                                                   \
     } while (0)
 
 START_TEST(every_code_has_a_text_of_its_own)

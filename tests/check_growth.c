@@ -27,7 +27,7 @@ static void others(unsigned n)
 static void allocate(uint64_t bytes)
 {
     site.live_bytes += bytes;
-    pt_growth_note(&site, now, ++order);
+    pt_growth_note(&site, now, now, ++order);
 }
 
 static void release(uint64_t bytes)
@@ -39,6 +39,20 @@ static bool growing(void)
 {
     return pt_growth_judge(&site, 5000 * MS, now);
 }
+
+/* Locking 256 MiB takes longer than a pause between visits may: it is none. */
+START_TEST(large_buffers_made_in_a_row_are_one_visit)
+{
+    for (unsigned i = 0; i < 6; i++) {
+        uint64_t asked = now;
+        now += 100 * MS;
+        site.live_bytes += 256u << 20;
+        pt_growth_note(&site, asked, now, ++order);
+    }
+    ck_assert_uint_eq(site.visits, 1);
+    ck_assert(!growing());
+}
+END_TEST
 
 START_TEST(one_leak_a_step_grows)
 {
@@ -179,6 +193,7 @@ END_TEST
 int main(void)
 {
     TCase *tests = tcase_create("growth");
+    tcase_add_test(tests, large_buffers_made_in_a_row_are_one_visit);
     tcase_add_test(tests, one_leak_a_step_grows);
     tcase_add_test(tests, a_leak_beside_steady_reuse_grows);
     tcase_add_test(tests, a_loop_at_the_start_does_not);

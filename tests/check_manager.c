@@ -137,11 +137,11 @@ START_TEST(free_that_cannot_be_changes_nothing_and_is_said_once_a_place)
     size_t locked = vmlck();
     int local;
     for (unsigned i = 0; i < 3; i++) {
-        ck_assert_int_eq(pintensor_free(manager, gone.data), PINTENSOR_ENOT_OURS); /* twice */
-        ck_assert_int_eq(pintensor_free(manager, (char *)b.data + 64), PINTENSOR_ENOT_OURS); /* interior */
+        ck_assert_int_eq(pintensor_free(manager, gone.data), PINTENSOR_ENOT_OURS);            /* twice */
+        ck_assert_int_eq(pintensor_free(manager, (char *)b.data + 64), PINTENSOR_ENOT_OURS);  /* interior */
         ck_assert_int_eq(pintensor_free(manager, (char *)b.data + MIB), PINTENSOR_ENOT_OURS); /* one past */
-        ck_assert_int_eq(pintensor_free(manager, &local), PINTENSOR_ENOT_OURS); /* foreign */
-        ck_assert_int_eq(pintensor_free(other, b.data), PINTENSOR_ENOT_OURS); /* another manager's */
+        ck_assert_int_eq(pintensor_free(manager, &local), PINTENSOR_ENOT_OURS);               /* foreign */
+        ck_assert_int_eq(pintensor_free(other, b.data), PINTENSOR_ENOT_OURS);                 /* another manager's */
         ck_assert_int_eq(pintensor_free_block(manager, &old), PINTENSOR_ESTALE);
     }
     ck_assert_int_eq(pintensor_free(manager, NULL), 0);
@@ -194,7 +194,7 @@ START_TEST(managers_known_by_an_object)
     pt_manager_close(first);
     ck_assert_uint_eq(pt_manager_of(&object[0], false), 0);
     ck_assert_uint_ne(pt_manager_of(&object[0], true), first); /* a new object at the same address */
-    for (unsigned i = 0; i < 100000; i++) { /* places are used again */
+    for (unsigned i = 0; i < 100000; i++) {                    /* places are used again */
         pt_manager_close(pt_manager_of(&object[i % 1000], true));
     }
     ck_assert_uint_ne(pt_manager_of(&object[1099], true), 0);
@@ -409,7 +409,8 @@ START_TEST(no_more_than_the_limit)
     ck_assert_int_eq(pintensor_alloc(manager, 3 * MIB, &none), PINTENSOR_ELIMIT);
     ck_assert_ptr_null(none.data);
     const char *text = pintensor_last_error();
-    ck_assert_msg(strstr(text, "cannot lock 3.0 MiB more memory (6.0 MiB locked now): the memlock limit is 8.0 MiB") != NULL,
+    ck_assert_msg(strstr(text, "cannot lock 3.0 MiB more memory (6.0 MiB locked now): the memlock limit is 8.0 MiB") !=
+                      NULL,
                   "%s", text);
     static const char *const commands[] = {"ulimit -l", "docker run --ulimit memlock=-1", "LimitMEMLOCK=infinity",
                                            "Slurm"};
@@ -437,7 +438,8 @@ START_TEST(beyond_the_limit_unlocked_if_that_is_wanted)
     ck_assert_uint_eq(stats().pageable_blocks, 2);
     ck_assert_uint_eq(vmlck(), 0);
     ck_assert_uint_eq(lines_of(suite_stderr()), 1);
-    ck_assert_ptr_nonnull(strstr(suite_stderr(), "warning: going on with memory that is not locked: cannot lock 3.0 MiB"));
+    ck_assert_ptr_nonnull(
+        strstr(suite_stderr(), "warning: going on with memory that is not locked: cannot lock 3.0 MiB"));
     release(a);
     release(b);
     ck_assert_uint_eq(stats().cached_bytes, 0);

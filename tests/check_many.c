@@ -1,5 +1,5 @@
-/* Hundreds of thousands of live blocks: what a sharded optimizer state looks like, and what the kernel's limit of 65,530
- * mappings is met by. */
+/* Hundreds of thousands of live blocks: what a sharded optimizer state looks like, and what the kernel's limit of
+ * 65,530 mappings is met by. */
 #include "pintensor.h"
 #include "suite.h"
 

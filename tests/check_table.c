@@ -42,7 +42,7 @@ START_TEST(every_address_of_a_block_finds_it)
             char *at = (region ? exact : base) + i * 16 * MIB;
             size_t size = sizes[i], capacity = (size + 65535) & ~(size_t)65535;
             uint32_t number = add(at, size, region ? capacity : size, PT_LIVE);
-            for (size_t offset = 0; offset < size; offset += size > 5000 ? 511 : 1) {
+            for (size_t offset = 0; offset<size; offset += size> 5000 ? 511 : 1) {
                 struct pt_found f = pt_table_find(at + offset);
                 REQUIRE(f.number == number && f.base == (uintptr_t)at && f.asked == size);
             }
@@ -176,9 +176,8 @@ START_TEST(a_copy_at_another_address_reads_the_same)
 
     /* No word of it is an address in the table, or of this program's code or data. */
     size_t length = t->records_at + t->records_most * sizeof(struct pt_record);
-    const size_t parts[][2] = {{0, t->header_size},
-                               {t->sites_at, 2 * t->site_size},
-                               {t->records_at, (record + 1) * t->record_size}};
+    const size_t parts[][2] = {
+        {0, t->header_size}, {t->sites_at, 2 * t->site_size}, {t->records_at, (record + 1) * t->record_size}};
     for (unsigned i = 0; i < 3; i++) {
         const uint64_t *words = (uint64_t *)(copy + parts[i][0]);
         for (size_t w = 0; w < parts[i][1] / sizeof *words; w++) {

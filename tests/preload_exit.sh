@@ -88,8 +88,8 @@ run env PINTENSOR_STACK=full "$python" "$pythons/pin.py" return
 has 'PINTENSOR_STACK=full: Python lines' "$err" '  main'
 has 'PINTENSOR_STACK=full: native frames' "$err" 'via '
 
-if lockable 1024; then
-    # Locking 64 MiB takes as long as a pause between two visits of a site.
+if lockable 2048; then
+    # Locking 256 MiB takes as long as a pause between two visits of a site.
     run "$python" "$pythons/pin.py" start
     lacks 'a loop that makes large buffers at the start is not growing' "$err" GROWING
 fi

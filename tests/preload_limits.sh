@@ -48,7 +48,7 @@ with_space 2048 "$python" -c "
 import sys; sys.path.insert(0, '$pythons')
 import pin
 kept = [pin.pin(64 << 20) for _ in range(40)]"
-has 'beyond the limit of addresses: it is named' "$err" "the address-space limit is 2.0 GiB. Raise it: \`ulimit -v unlimited\`"
+has 'beyond the limit of addresses: it is named' "$err" "the address-space limit is 2.0 GiB, and half of it at most is for pinned memory. Raise it: \`ulimit -v unlimited\`"
 # Of what the program may map without the library, at least half must be left to it.
 with_space 4096 "$python" -c "
 import sys; sys.path.insert(0, '$pythons')

@@ -19,11 +19,11 @@
 #define MIB ((size_t)1 << 20)
 
 /* For loops and threads: Check writes to a file, under a lock, for each ck_assert that is met. */
-#define REQUIRE(condition)                             \
-    do {                                               \
-        if (!(condition)) {                            \
-            ck_abort_msg("'%s' is not so", #condition); \
-        }                                              \
+#define REQUIRE(condition)                                                                                             \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            ck_abort_msg("'%s' is not so", #condition);                                                                \
+        }                                                                                                              \
     } while (0)
 
 static inline int suite_run(const char *name, TCase *tests)

@@ -56,22 +56,54 @@ int main(int argc, char **argv)
     if (strcmp(how, "return") == 0 || strcmp(how, "never") == 0) {
         return 0;
     }
-    HOW("return 3") { return 3; }
-    HOW("exit") { exit(3); }
-    HOW("_exit") { _exit(3); }
-    HOW("_Exit") { _Exit(3); }
-    HOW("quick_exit") { at_quick_exit(nothing); quick_exit(3); }
-    HOW("abort") { abort(); }
-    HOW("assert") { assert(block == NULL); }
+    HOW("return 3")
+    {
+        return 3;
+    }
+    HOW("exit")
+    {
+        exit(3);
+    }
+    HOW("_exit")
+    {
+        _exit(3);
+    }
+    HOW("_Exit")
+    {
+        _Exit(3);
+    }
+    HOW("quick_exit")
+    {
+        at_quick_exit(nothing);
+        quick_exit(3);
+    }
+    HOW("abort")
+    {
+        abort();
+    }
+    HOW("assert")
+    {
+        assert(block == NULL);
+    }
     HOW("thread")
     {
         pthread_t t;
         pthread_create(&t, NULL, exit_in_a_thread, NULL);
         pthread_join(t, NULL);
     }
-    HOW("signal handler") { signal(SIGUSR1, exit_in_a_handler); raise(SIGUSR1); }
-    HOW("kill") { raise(SIGKILL); }
-    HOW("exec") { execl("/bin/true", "true", NULL); }
+    HOW("signal handler")
+    {
+        signal(SIGUSR1, exit_in_a_handler);
+        raise(SIGUSR1);
+    }
+    HOW("kill")
+    {
+        raise(SIGKILL);
+    }
+    HOW("exec")
+    {
+        execl("/bin/true", "true", NULL);
+    }
     HOW("children")
     {
         fflush(stdout);
@@ -91,7 +123,7 @@ int main(int argc, char **argv)
         }
         wait_for(child);
         fflush(stdout);
-        block[0] = 1; /* still there, still ours to write */
+        block[0] = 1;         /* still there, still ours to write */
         pin((size_t)2 << 20); /* and the report is still to come */
         _exit(3);
     }

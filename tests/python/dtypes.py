@@ -60,7 +60,7 @@ examples = {
     "subclass": lambda: torch.empty(3).as_subclass(Subclass),
     "parameter": lambda: torch.nn.Parameter(torch.empty(3)),
     "wrapper": lambda: Wrapper(torch.empty(3)),
-    "sparse coo": lambda: torch.eye(3).to_sparse(),
+    # No sparse COO: stock makes a tensor of it that libtorch itself reads past the end of.
     "sparse csr": lambda: torch.eye(3).to_sparse_csr(),
     "mkldnn": lambda: torch.empty(3, 3).to_mkldnn(),
     "quantized": lambda: torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.qint8),

@@ -62,7 +62,7 @@ def main(how):
             pin(100000)
             pin(1 << 20)
     elif how == "start":
-        sys.modules["buffers"] = [pin(64 << 20) for _ in range(12)]
+        sys.modules["buffers"] = [pin(256 << 20) for _ in range(6)]
     elif how == "free":
         lib.pintensor_free(manager, block.data)
     elif how == "misuse":
