@@ -20,7 +20,8 @@ def ours(t):
 
 def facts(t):
     return [str(t.dtype), t.element_size(), list(t.shape), t.stride(), str(t.device), str(t.layout), t.requires_grad,
-            t.untyped_storage().nbytes(), type(t).__name__, t.is_conj(), t.is_neg(), ours(t)]
+            t.untyped_storage().nbytes(), type(t).__name__, t.is_conj(), t.is_neg(),
+            ours(t) or t.layout != torch.strided]  # other layouts only stock can make
 
 
 def show(name, make):
