@@ -503,9 +503,7 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
             ((r->flags & PT_DROPPED) != 0 && pt_option(PT_OPTION_RECLAIM) == PT_RECLAIM_FREE)) {
             left = end_block(f.number, false);
         } else {
-            pt_table_write_begin(r);
-            r->flags |= PT_RELEASED;
-            pt_table_write_end(r);
+            pt_table_mark_released(f.number);
         }
     }
     unlock();
@@ -552,9 +550,7 @@ void pt_manager_close(uint32_t manager)
             do_leftover(&left);
             lock();
         } else {
-            pt_table_write_begin(r);
-            r->flags |= PT_RELEASED;
-            pt_table_write_end(r);
+            pt_table_mark_released(number);
         }
     }
     unlock();

@@ -18,15 +18,17 @@
 #define STRINGS_MOST ((uint64_t)32 << 20)
 #define ANCESTORS_MOST 8
 
-/* One index level: an array of record numbers over a part of the range, opened as far as it is used. */
+/* One index level: an entry a granule over a part of the range, opened as far as it is used. The low half of an entry is
+ * the record's number; in the small region the high half is how many bytes of a live block follow from the granule's
+ * start, so that one load answers pt_table_covers. */
 struct level {
-    _Atomic uint32_t *entries;
+    _Atomic uint64_t *entries;
     size_t granule, bytes;
     _Atomic size_t opened;
 };
 
-/* What pt_table_covers needs of a record, in a quarter of a cache line and in huge pages: with 100,000 blocks alive the
- * records themselves cost a miss or three each. Private, so a forked child keeps the state of its birth. */
+/* The same for an exact block, whose entries stay as they are while it is reused. Index and extents are private, so a
+ * forked child keeps the state of its birth. */
 struct extent {
     _Atomic uint64_t where; /* base, with 16 bits of the generation above it; 0 unless alive and not released */
     _Atomic uint64_t asked;
@@ -47,7 +49,7 @@ static uint32_t free_records;
 static int level_init(struct level *l, size_t span, size_t granule)
 {
     l->granule = granule;
-    l->bytes = pt_pages_up(span / granule * sizeof(uint32_t), PT_PAGE);
+    l->bytes = pt_pages_up(span / granule * sizeof(uint64_t), PT_PAGE);
     l->entries = pt_pages_reserve(l->bytes);
     atomic_store(&l->opened, 0);
     return l->entries != NULL ? 0 : -ENOMEM;
@@ -56,7 +58,7 @@ static int level_init(struct level *l, size_t span, size_t granule)
 /* Called with the manager's lock held. */
 static int level_open(struct level *l, size_t offset_end)
 {
-    size_t need = pt_pages_up((offset_end / l->granule + 1) * sizeof(uint32_t), (size_t)1 << 20);
+    size_t need = pt_pages_up((offset_end / l->granule + 1) * sizeof(uint64_t), PT_HUGE);
     size_t opened = atomic_load(&l->opened);
     need = need < l->bytes ? need : l->bytes;
     if (need <= opened) {
@@ -64,25 +66,38 @@ static int level_open(struct level *l, size_t offset_end)
     }
     int error = pt_pages_open((char *)l->entries + opened, need - opened);
     if (error == 0) {
+        pt_pages_want_huge((char *)l->entries + opened, need - opened); /* lookups jump: spare them TLB misses */
         atomic_store_explicit(&l->opened, need, memory_order_release);
     }
     return error;
 }
 
-static uint32_t level_get(const struct level *l, size_t offset)
+static uint64_t level_get(const struct level *l, size_t offset)
 {
     size_t i = offset / l->granule;
-    if ((i + 1) * sizeof(uint32_t) > atomic_load_explicit(&l->opened, memory_order_acquire)) {
+    if ((i + 1) * sizeof(uint64_t) > atomic_load_explicit(&l->opened, memory_order_acquire)) {
         return 0;
     }
     return atomic_load_explicit(&l->entries[i], memory_order_acquire);
 }
 
-static void level_set(struct level *l, size_t offset, size_t len, uint32_t number)
+static uint32_t number_in(uint64_t entry)
 {
-    size_t last = (offset + (len > 0 ? len - 1 : 0)) / l->granule;
-    for (size_t i = offset / l->granule; i <= last; i++) {
-        atomic_store_explicit(&l->entries[i], number, memory_order_release);
+    return (uint32_t)entry;
+}
+
+static size_t left_in(uint64_t entry)
+{
+    return entry >> 32;
+}
+
+/* Fills in the granules of a block. `covered`: with the bytes that follow, else with none. */
+static void level_set(struct level *l, size_t offset, size_t len, uint32_t number, bool covered)
+{
+    size_t end = offset + len;
+    for (size_t i = offset / l->granule; i * l->granule < end; i++) {
+        uint64_t left = covered ? end - i * l->granule : 0;
+        atomic_store_explicit(&l->entries[i], left << 32 | number, memory_order_release);
     }
 }
 
@@ -235,7 +250,7 @@ int pt_table_index(uint32_t number)
     struct level *l = level_of(pt_table_record(number), &offset, &len);
     int error = level_open(l, offset + len);
     if (error == 0) {
-        level_set(l, offset, len, number);
+        level_set(l, offset, len, number, l != &current.exact);
     }
     return error;
 }
@@ -244,7 +259,20 @@ void pt_table_unindex(uint32_t number)
 {
     size_t offset, len;
     struct level *l = level_of(pt_table_record(number), &offset, &len);
-    level_set(l, offset, len, 0);
+    level_set(l, offset, len, 0, false);
+}
+
+void pt_table_mark_released(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    size_t offset, len;
+    struct level *l = level_of(r, &offset, &len);
+    pt_table_write_begin(r);
+    r->flags |= PT_RELEASED;
+    pt_table_write_end(r);
+    if (l != &current.exact) {
+        level_set(l, offset, len, number, false);
+    }
 }
 
 void pt_table_write_begin(struct pt_record *r)
@@ -266,29 +294,24 @@ void pt_table_write_end(struct pt_record *r)
     atomic_fetch_add_explicit(&r->sequence, 1, memory_order_release);
 }
 
-/* The record number that the index has for an offset of the range; 0 for none. */
-static uint32_t number_at(const struct map *m, size_t offset)
-{
-    if (offset >= m->range.small) {
-        return level_get(&m->exact, offset - m->range.small);
-    }
-    uint32_t number = level_get(&m->page, offset);
-    return number != 0 ? number : level_get(&m->fine, offset);
-}
-
 static bool covers(const struct map *m, const void *p, size_t n)
 {
     size_t offset = (uintptr_t)p - (uintptr_t)m->range.base;
-    uint32_t number = offset < m->range.size ? number_at(m, offset) : 0;
-    if (number == 0) {
+    if (offset >= m->range.size) {
         return false;
     }
-    const struct extent *e = &m->extents[number];
+    if (offset < m->range.small) {
+        uint64_t entry = level_get(&m->page, offset);
+        size_t granule = entry != 0 ? PT_PAGE : FINE_GRANULE;
+        size_t left = left_in(entry != 0 ? entry : level_get(&m->fine, offset)), at = offset % granule;
+        return at <= left && n <= left - at && left > 0;
+    }
+    const struct extent *e = &m->extents[number_in(level_get(&m->exact, offset - m->range.small))];
     uint64_t where = atomic_load_explicit(&e->where, memory_order_acquire);
     uint64_t asked = atomic_load_explicit(&e->asked, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
     if (where == 0 || where != atomic_load_explicit(&e->where, memory_order_relaxed)) {
-        return false; /* it came or went this very moment: both answers are true */
+        return false; /* none, or it came or went this very moment: both answers are true */
     }
     uint64_t at = (uintptr_t)p - (where & 0xffffffffffffu);
     return at <= asked && n <= asked - at;
@@ -310,7 +333,12 @@ static struct pt_found find(const struct map *m, const void *p)
     if (offset >= m->range.size || m->table == NULL) {
         return found;
     }
-    uint32_t number = number_at(m, offset);
+    uint64_t entry = offset >= m->range.small ? level_get(&m->exact, offset - m->range.small)
+                                              : level_get(&m->page, offset);
+    if (entry == 0 && offset < m->range.small) {
+        entry = level_get(&m->fine, offset);
+    }
+    uint32_t number = number_in(entry);
     if (number == 0) {
         return found;
     }

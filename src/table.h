@@ -122,6 +122,9 @@ void pt_table_give_record(uint32_t number);
 int pt_table_index(uint32_t number);
 void pt_table_unindex(uint32_t number);
 
+/* free() was called: the block is no longer covered. */
+void pt_table_mark_released(uint32_t number);
+
 /* Brackets around a change of a record that readers may see. */
 void pt_table_write_begin(struct pt_record *r);
 void pt_table_write_end(struct pt_record *r);
