@@ -95,34 +95,43 @@ static void write_kind(struct pt_text *out, const struct pt_site *s)
     if (s->largest != s->smallest) {
         pt_text_add(out, "..%llu", s->largest / size);
     }
-    pt_text_add(out, "] from %s, thread %u", doors[s->door], s->thread);
+    pt_text_add(out, "] from %s", doors[s->door]);
+    if (s->thread != 0) {
+        pt_text_add(out, ", thread %u", s->thread);
+    }
 }
 
+static void write_frame(struct pt_text *out, const char *before, const struct pt_frame *f)
+{
+    pt_text_add(out, INDENT "%s", before);
+    pt_site_frame(f, out);
+    pt_text_add(out, "\n");
+}
+
+/* The user's own lines, then how it came there: the innermost that is not the user's, and what is native. */
 static void write_stack(struct pt_text *out, uint32_t number)
 {
     const struct pt_site *s = pt_table_site(number);
-    unsigned shown = 0;
-    for (unsigned i = 0; i < s->frames_count && shown < STACK_MOST; i++) {
+    unsigned own = 0, native = 0;
+    for (unsigned i = 0; i < s->frames_count && own < STACK_MOST; i++) {
         if ((s->library >> i & 1) == 0) {
-            pt_text_add(out, INDENT);
-            pt_site_frame(&s->frames[i], out);
-            pt_text_add(out, "\n");
-            shown++;
+            write_frame(out, "", &s->frames[i]);
+            own++;
         }
     }
-    /* Then how it came there: the innermost frame that is not the user's, and the nearest native symbol. */
-    unsigned via = shown == 0 ? STACK_MOST : 1;
-    for (unsigned i = 0; i < s->frames_count && via > 0; i++) {
-        if ((s->library >> i & 1) != 0) {
-            pt_text_add(out, INDENT "%s", shown > 0 ? "via " : "");
-            pt_site_frame(&s->frames[i], out);
-            pt_text_add(out, "\n");
+    unsigned via = own == 0 ? STACK_MOST : 1;
+    for (unsigned i = 0; i < s->frames_count; i++) {
+        if (s->frames[i].line == 0) {
+            write_frame(out, "in ", &s->frames[i]); /* PINTENSOR_STACK=full */
+            native++;
+        } else if ((s->library >> i & 1) != 0 && via > 0) {
+            write_frame(out, own > 0 ? "via " : "", &s->frames[i]);
             via--;
         }
     }
-    if (s->symbol != 0 || s->object != 0) {
+    if (native == 0 && s->object != 0) {
         pt_text_add(out, INDENT "in %s  %s\n", pt_table_string(s->object), pt_table_string(s->symbol));
-    } else if (s->frames_count == 0) {
+    } else if (s->frames_count == 0 && s->object == 0) {
         pt_text_add(out, INDENT "(no stack was recorded)\n");
     }
 }

@@ -44,7 +44,7 @@ struct pt_record {
     uint64_t id;               /* serial number of the block in this process */
 };
 
-#define PT_SITE_FRAMES 12
+#define PT_SITE_FRAMES 20
 
 struct pt_frame {
     uint32_t file, function; /* offsets of strings */
