@@ -67,20 +67,19 @@ static bool running(void)
            !finalizing();
 }
 
-bool pt_python_holds_gil(void)
+enum pt_python_gil pt_python_gil(void)
 {
-    return running() && py.PyGILState_GetThisThreadState() != NULL && py.PyGILState_Check() != 0;
+    if (!running() || py.PyGILState_GetThisThreadState() == NULL) {
+        return PT_PYTHON_NONE;
+    }
+    return py.PyGILState_Check() != 0 ? PT_PYTHON_HELD : PT_PYTHON_WAIT;
 }
 
 enum { HELD_BEFORE = -1 };
 
-bool pt_python_enter(int *token)
+bool pt_python_enter(enum pt_python_gil gil, int *token)
 {
-    if (!running() || py.PyGILState_GetThisThreadState() == NULL) {
-        return false;
-    }
-    *token = py.PyGILState_Check() != 0 ? HELD_BEFORE : py.PyGILState_Ensure();
-    /* An error on its way to the caller would be mixed up with ours. */
+    *token = gil == PT_PYTHON_HELD ? HELD_BEFORE : py.PyGILState_Ensure();
     if (py.PyErr_Occurred() != NULL) {
         pt_python_leave(*token);
         return false;
@@ -95,6 +94,22 @@ void pt_python_leave(int token)
     }
 }
 
+static void read_frame(void *frame, struct pt_python_frame *out)
+{
+    out->code = py.PyFrame_GetCode(frame);
+    out->last = py.PyFrame_GetLasti != NULL ? py.PyFrame_GetLasti(frame) : py.PyFrame_GetLineNumber(frame);
+    py.Py_DecRef(out->code); /* the running frame keeps it */
+}
+
+bool pt_python_frame(struct pt_python_frame *out)
+{
+    void *frame = py.PyEval_GetFrame();
+    if (frame != NULL) {
+        read_frame(frame, out);
+    }
+    return frame != NULL;
+}
+
 unsigned pt_python_frames(struct pt_python_frame *out, unsigned most)
 {
     unsigned n = 0;
@@ -103,11 +118,7 @@ unsigned pt_python_frames(struct pt_python_frame *out, unsigned most)
         py.Py_IncRef(frame);
     }
     while (frame != NULL && n < most) {
-        void *code = py.PyFrame_GetCode(frame);
-        out[n].code = code;
-        out[n].last = py.PyFrame_GetLasti != NULL ? py.PyFrame_GetLasti(frame) : py.PyFrame_GetLineNumber(frame);
-        n++;
-        py.Py_DecRef(code); /* the running frame keeps it */
+        read_frame(frame, &out[n++]);
         void *back = py.PyFrame_GetBack(frame);
         py.Py_DecRef(frame);
         frame = back;

@@ -14,16 +14,20 @@ struct pt_python_frame {
 /* Looks the API up again: at the first block, and in a forked child. */
 void pt_python_init(void);
 
-/* Whether this thread holds the GIL already. */
-bool pt_python_holds_gil(void);
+/* Whether this thread can have the GIL: it has run Python before and the interpreter is not going away. */
+enum pt_python_gil { PT_PYTHON_NONE, PT_PYTHON_HELD, PT_PYTHON_WAIT };
+enum pt_python_gil pt_python_gil(void);
 
-/* Takes the GIL if this thread may wait for it: it has run Python before and the interpreter is not going away.
- * `token` goes to pt_python_leave. False: no Python frames to be had. */
-bool pt_python_enter(int *token);
+/* Takes the GIL, after pt_python_gil() said HELD or WAIT. `token` goes to pt_python_leave. False: an error is on its way
+ * to the caller, which Python calls of ours would mix up; nothing was taken. */
+bool pt_python_enter(enum pt_python_gil gil, int *token);
 void pt_python_leave(int token);
 
 /* The running frames of this thread, innermost first. Between enter and leave. */
 unsigned pt_python_frames(struct pt_python_frame *out, unsigned most);
+
+/* The innermost alone, which costs a fraction. */
+bool pt_python_frame(struct pt_python_frame *out);
 
 /* File, function and line of a frame; empty strings when Python cannot tell. Between enter and leave. */
 void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size,

@@ -301,15 +301,16 @@ uint32_t pt_site_here(const void *caller, size_t bytes)
     const struct pt_python_frame nobody = {0};
     struct pt_python_frame leaf = nobody;
     bool small = bytes < PT_SITE_FULL;
-    bool must_wait = small && !pt_python_holds_gil();
+    enum pt_python_gil gil = pt_python_gil();
+    bool must_wait = small && gil != PT_PYTHON_HELD;
     uint32_t site;
-    int gil;
+    int token;
     if (must_wait && (site = leaf_spend(caller, &nobody, bytes)) != 0) {
         return site; /* not worth waiting for the GIL */
     }
-    bool python = pt_python_enter(&gil);
-    if (python && small && pt_python_frames(&leaf, 1) == 1 && (site = leaf_spend(caller, &leaf, bytes)) != 0) {
-        pt_python_leave(gil);
+    bool python = gil != PT_PYTHON_NONE && pt_python_enter(gil, &token);
+    if (python && small && pt_python_frame(&leaf) && (site = leaf_spend(caller, &leaf, bytes)) != 0) {
+        pt_python_leave(token);
         return site;
     }
     if (python) {
@@ -320,7 +321,7 @@ uint32_t pt_site_here(const void *caller, size_t bytes)
         leaf_remember(caller, must_wait ? &nobody : &leaf, site);
     }
     if (python) {
-        pt_python_leave(gil);
+        pt_python_leave(token);
     }
     return site;
 }

@@ -39,10 +39,11 @@ static int set_up(void)
 /* Python's own exit handlers come before it takes modules apart, which frees what sits in globals. */
 static void know_when_exit_begins(void)
 {
-    int gil;
-    if (pt_python_enter(&gil)) {
+    enum pt_python_gil gil = pt_python_gil();
+    int token;
+    if (gil != PT_PYTHON_NONE && pt_python_enter(gil, &token)) {
         (void)pt_python_at_exit(pt_exit_begins);
-        pt_python_leave(gil);
+        pt_python_leave(token);
     }
     /* Handlers run newest first: this one before the destructors of whatever was there before the first block. */
     (void)on_exit(pt_exit_status, NULL);

@@ -277,7 +277,8 @@ void pt_table_mark_released(uint32_t number)
 
 void pt_table_write_begin(struct pt_record *r)
 {
-    atomic_fetch_add_explicit(&r->sequence, 1, memory_order_relaxed);
+    uint32_t before = atomic_load_explicit(&r->sequence, memory_order_relaxed); /* one writer at a time */
+    atomic_store_explicit(&r->sequence, before + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
 }
 
@@ -291,7 +292,8 @@ void pt_table_write_end(struct pt_record *r)
     if (counts) {
         atomic_store_explicit(&e->where, r->base | (uint64_t)r->generation << 48, memory_order_release);
     }
-    atomic_fetch_add_explicit(&r->sequence, 1, memory_order_release);
+    uint32_t before = atomic_load_explicit(&r->sequence, memory_order_relaxed);
+    atomic_store_explicit(&r->sequence, before + 1, memory_order_release);
 }
 
 static bool covers(const struct map *m, const void *p, size_t n)
