@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define SHOWN_MOST 20 /* sites a section: the rest is summed up */
-#define STACK_MOST 4  /* the user's own frames a site */
+#define STACK_MOST 4  /* the user's own frames of a site that lost memory; half of that for one that held it */
 #define INDENT "                 "
 
 /* What a section says of a site. */
@@ -109,17 +109,17 @@ static void write_frame(struct pt_text *out, const char *before, const struct pt
 }
 
 /* The user's own lines, then how it came there: the innermost that is not the user's, and what is native. */
-static void write_stack(struct pt_text *out, uint32_t number)
+static void write_stack(struct pt_text *out, uint32_t number, unsigned most)
 {
     const struct pt_site *s = pt_table_site(number);
     unsigned own = 0, native = 0;
-    for (unsigned i = 0; i < s->frames_count && own < STACK_MOST; i++) {
+    for (unsigned i = 0; i < s->frames_count && own < most; i++) {
         if ((s->library >> i & 1) == 0) {
             write_frame(out, "", &s->frames[i]);
             own++;
         }
     }
-    unsigned via = own == 0 ? STACK_MOST : 1;
+    unsigned via = own == 0 ? most : 1;
     for (unsigned i = 0; i < s->frames_count; i++) {
         if (s->frames[i].line == 0) {
             write_frame(out, "in ", &s->frames[i]); /* PINTENSOR_STACK=full */
@@ -129,7 +129,7 @@ static void write_stack(struct pt_text *out, uint32_t number)
             via--;
         }
     }
-    if (native == 0 && s->object != 0) {
+    if (native == 0 && s->object != 0 && (most == STACK_MOST || s->frames_count == 0)) {
         pt_text_add(out, INDENT "in %s  %s\n", pt_table_string(s->object), pt_table_string(s->symbol));
     } else if (s->frames_count == 0 && s->object == 0) {
         pt_text_add(out, INDENT "(no stack was recorded)\n");
@@ -149,7 +149,7 @@ static void write_growing(struct pt_text *out)
         pt_text_add(out, INDENT);
         write_kind(out, s);
         pt_text_add(out, ", oldest %T\n", pt_table()->now_ns - s->oldest_ns);
-        write_stack(out, c.site[i]);
+        write_stack(out, c.site[i], STACK_MOST);
     }
 }
 
@@ -163,7 +163,7 @@ static void write_reclaimed(struct pt_text *out)
         pt_text_add(out, ", dropped without free(): stock DeepSpeed never gives these back\n" INDENT);
         write_kind(out, s);
         pt_text_add(out, ", last %T ago\n", pt_table()->now_ns - s->last_ns);
-        write_stack(out, c.site[i]);
+        write_stack(out, c.site[i], STACK_MOST);
     }
 }
 
@@ -184,7 +184,7 @@ static void write_held(struct pt_text *out)
         pt_text_add(out, ", ");
         write_kind(out, s);
         pt_text_add(out, ", oldest %T\n", pt_table()->now_ns - s->oldest_ns);
-        write_stack(out, c.site[i]);
+        write_stack(out, c.site[i], STACK_MOST / 2);
     }
     if (c.sites > c.shown) {
         pt_text_add(out, "             and %u more site%s\n", c.sites - c.shown, plural(c.sites - c.shown));
