@@ -61,6 +61,9 @@ __attribute__((constructor)) static void look_up(void)
 
 DOOR _Noreturn void abort(void)
 {
+    if (next_abort == NULL) {
+        look_up(); /* a library's constructor, which ran before ours */
+    }
     (void)pt_exit_now(1);
     next_abort();
     __builtin_unreachable();
@@ -77,19 +80,34 @@ DOOR _Noreturn void __assert_fail(const char *what, const char *file, unsigned l
 }
 
 /* Stock's alloc runs only if its op bypasses the preload: such an op binds its own calls when it is linked. */
+static bool bypasses(const void *caller)
+{
+    return stock_of_caller(caller, "_ZN22deepspeed_pin_tensor_t5allocElRKN3c1013TensorOptionsE") != NULL;
+}
+
 static void warn_of_unreachable_op(const void *caller)
 {
+    enum { REMEMBERED = 8 };
+    static void *_Atomic innocent[REMEMBERED]; /* objects that were looked at already */
+    static _Atomic unsigned next;
     static _Atomic bool said;
     Dl_info info;
-    if (said || deepspeed_in_stock() || dladdr(caller, &info) == 0 ||
-        stock_of_caller(caller, "_ZN22deepspeed_pin_tensor_t5allocElRKN3c1013TensorOptionsE") == NULL ||
-        atomic_exchange(&said, true)) {
+    if (said || deepspeed_in_stock() || dladdr(caller, &info) == 0) {
         return;
     }
-    pt_log("warning: %s was linked with -Bsymbolic-functions, so its pinned tensors cannot be served by pintensor "
-           "and stay DeepSpeed's. Have it built at first use instead: install DeepSpeed with DS_BUILD_OPS=0 and LDFLAGS "
-           "without that flag",
-           info.dli_fname);
+    for (unsigned i = 0; i < REMEMBERED; i++) {
+        if (innocent[i] == info.dli_fbase) {
+            return;
+        }
+    }
+    if (!bypasses(caller)) {
+        innocent[next++ % REMEMBERED] = info.dli_fbase;
+    } else if (!atomic_exchange(&said, true)) {
+        pt_log("warning: %s was linked with -Bsymbolic-functions, so its pinned tensors cannot be served by pintensor "
+               "and stay DeepSpeed's. Have it built at first use instead: install DeepSpeed with DS_BUILD_OPS=0 and "
+               "LDFLAGS without that flag",
+               info.dli_fname);
+    }
 }
 
 DOOR int mlock(const void *address, size_t len)

@@ -109,9 +109,17 @@ static int run(char **argument)
                         "; run `make install` again\n");
         return 125;
     }
+    if (strpbrk(path, " :") != NULL) { /* they part the entries of LD_PRELOAD, which knows no quotes */
+        fprintf(stderr, "pintensor: %s has a space or a colon in its path, which LD_PRELOAD cannot express; install it "
+                        "elsewhere\n", path);
+        return 125;
+    }
     const char *before = getenv("LD_PRELOAD");
-    snprintf(value, sizeof value, "%s%s%s", path, before != NULL && *before != '\0' ? ":" : "",
-             before != NULL ? before : "");
+    if (snprintf(value, sizeof value, "%s%s%s", path, before != NULL && *before != '\0' ? ":" : "",
+                 before != NULL ? before : "") >= (int)sizeof value) {
+        fprintf(stderr, "pintensor: LD_PRELOAD is too long already\n");
+        return 125;
+    }
     setenv("LD_PRELOAD", value, 1);
     execvp(argument[0], argument);
     fprintf(stderr, "pintensor: cannot run %s: %s\n", argument[0], strerror(errno));

@@ -1,5 +1,6 @@
 #include "growth.h"
 
+#define LEAST_RUN_NS 1000000000u /* in less, all of it is warm-up */
 #define PAUSE_NS 20000000u /* the clock used is that coarse: a few ms */
 
 void pt_growth_note(struct pt_site *s, uint64_t asked_ns, uint64_t now_ns, uint64_t order)
@@ -31,6 +32,9 @@ bool pt_growth_judge(const struct pt_site *s, uint64_t start_ns, uint64_t now_ns
         return false;
     }
     uint64_t run = now_ns - start_ns;
+    if (run < LEAST_RUN_NS) {
+        return false;
+    }
     uint64_t span = s->high_last_ns - s->high_first_ns;
     uint64_t pause = span / (s->high_visits - 1);
     uint64_t quiet = now_ns - s->high_last_ns;

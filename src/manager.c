@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Up to 8 MiB a block gets its own locked pages only while few do, since each may cost two mappings of the 65,530
@@ -81,6 +82,7 @@ void pt_manager_reset(void)
     memset(state.managers, 0, sizeof state.managers);
     state.managers_used = 0;
     state.exact_few = state.exact_live = state.small_live = state.small_purged_at = state.pending = 0;
+    state.small_unused = state.small_unchanged = 0;
     state.exiting = false;
     pt_cache_init();
 }
@@ -111,6 +113,9 @@ static uint32_t place_of(const void *key)
 uint32_t pt_manager_of(const void *key, bool make)
 {
     uint32_t number = 0;
+    if (!pt_process_owns()) {
+        return 0; /* a forked child: the lock may be a lost thread's, the keys are its parent's */
+    }
     lock();
     uint32_t place = place_of(key);
     if (place < MANAGERS_MOST) { /* late comers past that are still served, but not told apart */
@@ -315,6 +320,22 @@ static uint32_t make(size_t bytes, bool *reused, int *error)
     return number;
 }
 
+/* PINTENSOR_ON_LIMIT=pageable: says once why, and goes on without a lock. */
+static uint32_t make_pageable(size_t bytes)
+{
+    static _Atomic bool said;
+    char why[768];
+    struct pt_text t;
+    pt_text_init(&t, why, sizeof why, -1);
+    pt_manager_explain(bytes, &t);
+    bool reused;
+    uint32_t number = make_exact(bytes, false, &reused, &last_failure);
+    if (number != 0 && !atomic_exchange(&said, true)) {
+        pt_log("warning: going on with memory that is not locked: %s", why);
+    }
+    return number;
+}
+
 int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
 {
     if (pt_manager_start() != 0) {
@@ -331,16 +352,7 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
             number = make(q->bytes, &reused, &last_failure);
         }
         if (number == 0 && pt_option(PT_OPTION_ON_LIMIT) == PT_LIMIT_PAGEABLE) {
-            static _Atomic bool said;
-            if (!said) {
-                said = true;
-                char why[768];
-                struct pt_text t;
-                pt_text_init(&t, why, sizeof why, -1);
-                pt_manager_explain(q->bytes, &t);
-                pt_log("warning: going on with memory that is not locked: %s", why);
-            }
-            number = make_exact(q->bytes, false, &reused, &last_failure);
+            number = make_pageable(q->bytes);
         }
     }
     if (number == 0) {
@@ -434,6 +446,9 @@ void pt_manager_drop(const struct pt_block *block)
         return; /* a child's copy of its parent's tensor */
     }
     struct leftover left = {0};
+    if (block->number >= atomic_load(&pt_table()->records)) {
+        return; /* inherited from a parent with more of them */
+    }
     lock();
     struct pt_record *r = pt_table_record(block->number);
     /* The base tells an inherited tensor's block from one of this process with the same number. */
@@ -473,17 +488,15 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
         return -ENOENT;
     }
     bool owner = pt_process_owns();
-    struct pt_found inherited = pt_table_find_inherited(address, owner);
-    if (inherited.state == PT_LIVE && inherited.base == (uintptr_t)address) {
-        return 0; /* as stock: a copy of the parent's book is struck out, the parent's block stays */
+    if (pt_table_forget_inherited(address, owner)) {
+        return 0; /* as stock: struck out of the child's copy of the book, while the parent's block stays */
     }
     if (!owner) {
         return -ENOENT;
     }
-    uint32_t site = pt_site_here(caller, 1);
+    uint32_t site = pt_site_freeing(caller);
     struct leftover left = {0};
-    struct pt_misuse misuse = {.site = site};
-    bool say = false;
+    struct pt_misuse misuse = {0};
     lock();
     struct pt_found f = pt_table_find(address);
     int wrong = judge_release(manager, address, &f);
@@ -495,7 +508,6 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
         misuse.kind = (uint32_t)wrong;
         misuse.alloc_site = f.number != 0 ? r->site : 0;
         misuse.release_site = f.number != 0 ? r->release_site : 0;
-        say = pt_misuse_count(&misuse);
     } else {
         r->release_site = site;
         pt_account_release(r);
@@ -508,8 +520,14 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
     }
     unlock();
     do_leftover(&left);
-    if (say) {
-        pt_misuse_say(&misuse, address);
+    if (wrong != FINE) {
+        misuse.site = pt_site_here(caller, PT_SITE_FULL); /* worth a closer look */
+        lock();
+        bool say = pt_misuse_count(&misuse);
+        unlock();
+        if (say) {
+            pt_misuse_say(&misuse, address);
+        }
     }
     return wrong == FINE ? 0 : wrong == PT_MISUSE_STALE ? -ESTALE : -ENOENT;
 }
@@ -570,7 +588,6 @@ size_t pt_manager_trim(void)
     if (!pt_process_owns()) {
         return 0;
     }
-    size_t before = pt_lock_bytes();
     lock();
     uint32_t victims = 0, number;
     while ((number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
@@ -579,11 +596,11 @@ size_t pt_manager_trim(void)
     }
     pt_table()->counters.cached_locked = 0;
     unlock();
-    destroy(victims);
+    size_t bytes = destroy(victims), small = pt_segment_small_locked();
     pt_arena_small_purge();
     pt_segment_unlock_ahead();
-    size_t after = pt_lock_bytes();
-    return before > after ? before - after : 0;
+    size_t left = pt_segment_small_locked();
+    return bytes + (small > left ? small - left : 0);
 }
 
 bool pt_manager_tick(void)
@@ -620,11 +637,22 @@ bool pt_manager_active(void)
 
 /* ---- the end ---- */
 
+/* In abort(), or in exit() called by a signal handler, this very thread may hold the lock: it is waited for a while, and
+ * not for ever. */
+static bool lock_at_the_end(void)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        if (pthread_mutex_trylock(&state.mutex) == 0) {
+            return true;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return false;
+}
+
 void pt_manager_count_held(void)
 {
-    /* In abort() this very thread may hold the lock. Reading on without it may miscount one block; waiting for ever
-     * would take the report away. */
-    bool locked = pthread_mutex_trylock(&state.mutex) == 0;
+    bool locked = lock_at_the_end();
     struct pt_table *t = pt_table();
     uint32_t sites = atomic_load(&t->sites), records = atomic_load(&t->records);
     for (uint32_t number = 0; number < sites; number++) {
@@ -659,7 +687,9 @@ void pt_manager_finish(void)
         return;
     }
     pt_idle_stop();
-    lock();
+    if (!lock_at_the_end()) {
+        return; /* the kernel unlocks what is left */
+    }
     uint32_t count = atomic_load(&pt_table()->records);
     for (uint32_t number = 1; number < count; number++) {
         struct pt_record *r = pt_table_record(number);

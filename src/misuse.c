@@ -4,7 +4,7 @@
 #include "site.h"
 
 static const char *const names[] = {
-    [PT_MISUSE_TWICE] = "freed already",
+    [PT_MISUSE_TWICE] = "was freed already",
     [PT_MISUSE_INTERIOR] = "points into a block, not to its start",
     [PT_MISUSE_FOREIGN] = "was never ours",
     [PT_MISUSE_STALE] = "belongs to a newer block by now",

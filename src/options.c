@@ -94,6 +94,17 @@ static void complain_name(const char *entry, size_t len)
     pt_log("unknown option %s%s ignored; did you mean %s%s?", PREFIX, name, PREFIX, options[best].name);
 }
 
+/* The environment is the program's: setproctitle() and its kin write over it. */
+static const char *keep(const char *value)
+{
+    static char kept[4096];
+    size_t len = strlen(value);
+    len = len < sizeof kept - 1 ? len : sizeof kept - 1;
+    memcpy(kept, value, len);
+    kept[len] = '\0';
+    return kept;
+}
+
 void pt_options_load(char **environment)
 {
     for (unsigned o = 0; o < PT_OPTION_COUNT; o++) {
@@ -120,7 +131,7 @@ void pt_options_load(char **environment)
         uint64_t number;
         if (parse(o, value, &number)) {
             set.number[o] = number;
-            set.text[o] = value;
+            set.text[o] = options[o].kind == TEXT ? keep(value) : value;
         } else {
             complain_value(o, value);
         }

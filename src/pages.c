@@ -22,11 +22,6 @@ void *pt_pages_reserve(size_t len)
     return p + skip;
 }
 
-void pt_pages_unreserve(void *p, size_t len)
-{
-    munmap(p, len);
-}
-
 int pt_pages_open(void *p, size_t len)
 {
     return mprotect(p, len, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;

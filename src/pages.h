@@ -16,7 +16,6 @@ static inline size_t pt_pages_up(size_t n, size_t unit)
 
 /* Address space without memory, aligned to PT_HUGE; NULL if the address-space limit is met. */
 void *pt_pages_reserve(size_t len);
-void pt_pages_unreserve(void *p, size_t len);
 
 /* Reserved pages become readable and writable; they cost memory when touched. */
 int pt_pages_open(void *p, size_t len);

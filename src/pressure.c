@@ -31,13 +31,27 @@ static bool cgroup_folder(struct pt_text *out)
     return true;
 }
 
-static bool read_limit(const char *folder, const char *file, uint64_t *out)
+static bool read_number(const char *folder, const char *file, const char *key, uint64_t *out)
 {
     char path[4200];
     struct pt_text t;
     pt_text_init(&t, path, sizeof path, -1);
     pt_text_add(&t, "%s/%s", folder, file);
-    return pt_text_proc_number(path, "", out) == 0; /* "max" is no number: no limit */
+    return pt_text_proc_number(path, key, out) == 0; /* "max" is no number: no limit */
+}
+
+/* Without the page cache, which the kernel gives up by itself. */
+static bool read_usage(const char *folder, uint64_t *used)
+{
+    uint64_t active = 0, inactive = 0;
+    if (!read_number(folder, "memory.current", "", used)) {
+        return false;
+    }
+    (void)read_number(folder, "memory.stat", "active_file", &active);
+    (void)read_number(folder, "memory.stat", "inactive_file", &inactive);
+    uint64_t cache = active + inactive;
+    *used = *used > cache ? *used - cache : 0;
+    return true;
 }
 
 static bool cgroup_short(void)
@@ -51,9 +65,9 @@ static bool cgroup_short(void)
     }
     /* A limit may lie on any level above. */
     while (strlen(folder) > strlen("/sys/fs/cgroup")) {
-        if (read_limit(folder, "memory.current", &used) &&
-            ((read_limit(folder, "memory.max", &most) && short_of(used, most)) ||
-             (read_limit(folder, "memory.high", &most) && short_of(used, most)))) {
+        if (read_usage(folder, &used) &&
+            ((read_number(folder, "memory.max", "", &most) && short_of(used, most)) ||
+             (read_number(folder, "memory.high", "", &most) && short_of(used, most)))) {
             return true;
         }
         *strrchr(folder, '/') = '\0';

@@ -13,6 +13,7 @@
     F(int, PyGILState_Ensure, (void), 1)                                         \
     F(void, PyGILState_Release, (int), 1)                                        \
     F(void *, PyGILState_GetThisThreadState, (void), 1)                          \
+    F(void *, PyThreadState_GetFrame, (void *), 1)                               \
     F(void *, PyEval_GetFrame, (void), 1)                                        \
     F(void *, PyFrame_GetBack, (void *), 1)                                      \
     F(void *, PyFrame_GetCode, (void *), 1)                                      \
@@ -28,6 +29,10 @@
     F(void *, PyImport_ImportModule, (const char *), 1)                          \
     F(void *, PyCFunction_NewEx, (void *, void *, void *), 1)                    \
     F(void *, PyObject_CallFunctionObjArgs, (void *, ...), 1)                    \
+    F(int, PyGC_Disable, (void), 0) /* 3.10 */                                   \
+    F(int, PyGC_Enable, (void), 0)                                               \
+    F(void *, PyThreadState_GetUnchecked, (void), 0)  /* 3.13 */                 \
+    F(void *, _PyThreadState_UncheckedGet, (void), 0) /* before */               \
     F(int, Py_IsFinalizing, (void), 0)  /* 3.13 */                               \
     F(int, _Py_IsFinalizing, (void), 0) /* before */
 
@@ -67,31 +72,58 @@ static bool running(void)
            !finalizing();
 }
 
-enum pt_python_gil pt_python_gil(void)
+/* PyGILState_Check() says yes to everybody once there are sub-interpreters; the running thread's state does not. */
+static bool holds_gil(void *thread_state)
 {
-    if (!running() || py.PyGILState_GetThisThreadState() == NULL) {
-        return PT_PYTHON_NONE;
+    if (py.PyThreadState_GetUnchecked != NULL) {
+        return py.PyThreadState_GetUnchecked() == thread_state;
     }
-    return py.PyGILState_Check() != 0 ? PT_PYTHON_HELD : PT_PYTHON_WAIT;
+    if (py._PyThreadState_UncheckedGet != NULL) {
+        return py._PyThreadState_UncheckedGet() == thread_state;
+    }
+    return py.PyGILState_Check() != 0;
 }
 
-enum { HELD_BEFORE = -1 };
-
-bool pt_python_enter(enum pt_python_gil gil, int *token)
+enum pt_python_gil pt_python_gil(void)
 {
-    *token = gil == PT_PYTHON_HELD ? HELD_BEFORE : py.PyGILState_Ensure();
-    if (py.PyErr_Occurred() != NULL) {
-        pt_python_leave(*token);
+    void *thread_state = pt_python_thread_state();
+    if (thread_state == NULL) {
+        return PT_PYTHON_NONE;
+    }
+    return holds_gil(thread_state) ? PT_PYTHON_HELD : PT_PYTHON_RELEASED;
+}
+
+bool pt_python_quiet(void)
+{
+    return py.PyErr_Occurred() == NULL;
+}
+
+void *pt_python_thread_state(void)
+{
+    return running() ? py.PyGILState_GetThisThreadState() : NULL;
+}
+
+bool pt_python_may_ask(void)
+{
+    return running() && py.PyGC_Disable != NULL && py.PyGC_Enable != NULL;
+}
+
+bool pt_python_enter_alone(int *token, int *collecting)
+{
+    if (!pt_python_may_ask()) {
         return false;
     }
+    *token = py.PyGILState_Ensure();
+    *collecting = py.PyGC_Disable();
     return true;
 }
 
-void pt_python_leave(int token)
+void pt_python_leave_alone(int token, int collecting)
 {
-    if (token != HELD_BEFORE) {
-        py.PyGILState_Release(token);
+    if (collecting != 0) {
+        (void)py.PyGC_Enable();
     }
+    py.PyGILState_Release(token);
 }
 
 static void read_frame(void *frame, struct pt_python_frame *out)
@@ -110,13 +142,10 @@ bool pt_python_frame(struct pt_python_frame *out)
     return frame != NULL;
 }
 
-unsigned pt_python_frames(struct pt_python_frame *out, unsigned most)
+unsigned pt_python_frames(void *thread_state, struct pt_python_frame *out, unsigned most)
 {
     unsigned n = 0;
-    void *frame = py.PyEval_GetFrame();
-    if (frame != NULL) {
-        py.Py_IncRef(frame);
-    }
+    void *frame = py.PyThreadState_GetFrame(thread_state);
     while (frame != NULL && n < most) {
         read_frame(frame, &out[n++]);
         void *back = py.PyFrame_GetBack(frame);

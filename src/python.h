@@ -1,5 +1,6 @@
 /* The Python interpreter of this process, if it has one, through its exported C API found at run time. Calls here
- * may run Python code and take the GIL: never make them with a lock of ours held, nor in a deleter. */
+ * may run Python code: never make them with a lock of ours held, nor in a deleter. None waits for the GIL, except in a
+ * thread of our own: who holds it may be waiting for a lock of our caller's. */
 #ifndef PT_PYTHON_H
 #define PT_PYTHON_H
 
@@ -14,27 +15,33 @@ struct pt_python_frame {
 /* Looks the API up again: at the first block, and in a forked child. */
 void pt_python_init(void);
 
-/* Whether this thread can have the GIL: it has run Python before and the interpreter is not going away. */
-enum pt_python_gil { PT_PYTHON_NONE, PT_PYTHON_HELD, PT_PYTHON_WAIT };
+/* What this thread has of Python: nothing; the GIL; or a past in it, without the GIL. */
+enum pt_python_gil { PT_PYTHON_NONE, PT_PYTHON_HELD, PT_PYTHON_RELEASED };
 enum pt_python_gil pt_python_gil(void);
 
-/* Takes the GIL, after pt_python_gil() said HELD or WAIT. `token` goes to pt_python_leave. False: an error is on its way
- * to the caller, which Python calls of ours would mix up; nothing was taken. */
-bool pt_python_enter(enum pt_python_gil gil, int *token);
-void pt_python_leave(int token);
+/* With the GIL held: true unless an error is on its way to the caller, which Python calls of ours would mix up. */
+bool pt_python_quiet(void);
 
-/* The running frames of this thread, innermost first. Between enter and leave. */
-unsigned pt_python_frames(struct pt_python_frame *out, unsigned most);
+/* For a thread of ours that holds no lock: takes the GIL and stops the garbage collector, which would run Python code. */
+bool pt_python_may_ask(void);
+bool pt_python_enter_alone(int *token, int *collecting);
+void pt_python_leave_alone(int token, int collecting);
 
-/* The innermost alone, which costs a fraction. */
+/* This thread's PyThreadState; NULL if it has none. */
+void *pt_python_thread_state(void);
+
+/* The running frames of a thread, innermost first. With the GIL, and the thread standing still. */
+unsigned pt_python_frames(void *thread_state, struct pt_python_frame *out, unsigned most);
+
+/* The innermost of this thread alone, which costs a fraction. With the GIL. */
 bool pt_python_frame(struct pt_python_frame *out);
 
-/* File, function and line of a frame; empty strings when Python cannot tell. Between enter and leave. */
+/* File, function and line of a frame; empty strings when Python cannot tell. With the GIL. */
 void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size,
                         uint32_t *line);
 void pt_python_keep(void *code);
 
-/* Has Python call `fn` when the interpreter begins to exit. Between enter and leave. */
+/* Has Python call `fn` when the interpreter begins to exit. With the GIL. */
 bool pt_python_at_exit(void (*fn)(void));
 
 /* From now on the interpreter is left alone. */

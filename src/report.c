@@ -32,6 +32,13 @@ static struct share reclaimed(const struct pt_site *s)
     return (struct share){s->reclaimed, s->reclaimed_bytes, s->reclaimed_locked};
 }
 
+/* What growing and reclaimed have in common: a site may be both. */
+static struct share lost(const struct pt_site *s)
+{
+    struct share a = growing(s), b = reclaimed(s);
+    return (struct share){a.blocks + b.blocks, a.bytes + b.bytes, a.locked + b.locked};
+}
+
 static struct share held(const struct pt_site *s)
 {
     return s->growing ? (struct share){0, 0, 0} : (struct share){s->held, s->held_bytes, s->held_locked};
@@ -81,8 +88,14 @@ static const char *plural(uint64_t n)
 static void write_share(struct pt_text *out, const struct share *x)
 {
     pt_text_add(out, "%B in %N block%s", x->bytes, x->blocks, plural(x->blocks));
-    if (x->locked != x->bytes) {
-        pt_text_add(out, " (%B locked)", x->locked);
+    char asked[32], locked[32]; /* what reads alike is not said twice */
+    struct pt_text a, l;
+    pt_text_init(&a, asked, sizeof asked, -1);
+    pt_text_init(&l, locked, sizeof locked, -1);
+    pt_text_add(&a, "%B", x->bytes);
+    pt_text_add(&l, "%B", x->locked);
+    if (strcmp(asked, locked) != 0) {
+        pt_text_add(out, " (%s locked)", locked);
     }
 }
 
@@ -136,21 +149,37 @@ static void write_stack(struct pt_text *out, uint32_t number, unsigned most)
     }
 }
 
+static void write_rest(struct pt_text *out, const struct section *c)
+{
+    if (c->sites > c->shown) {
+        pt_text_add(out, "             and %u more site%s\n", c->sites - c->shown, plural(c->sites - c->shown));
+    }
+}
+
+/* Allocations may come after exit began: nothing is younger than now. */
+static uint64_t since(uint64_t ns)
+{
+    uint64_t now = pt_table()->now_ns;
+    return now > ns ? now - ns : 0;
+}
+
 static void write_growing(struct pt_text *out)
 {
     struct section c = collect(growing);
     for (unsigned i = 0; i < c.shown; i++) {
         const struct pt_site *s = pt_table_site(c.site[i]);
-        uint64_t freed = s->allocated - c.share[i].blocks;
+        uint64_t gone = s->allocated - s->live;
+        uint64_t freed = gone > s->reclaimed ? gone - s->reclaimed : 0;
         pt_text_add(out, "  GROWING    ");
         write_share(out, &c.share[i]);
         pt_text_add(out, ", %B more each time, ", pt_growth_step(s));
         pt_text_add(out, freed == 0 ? "none freed\n" : "%N freed\n", freed);
         pt_text_add(out, INDENT);
         write_kind(out, s);
-        pt_text_add(out, ", oldest %T\n", pt_table()->now_ns - s->oldest_ns);
+        pt_text_add(out, ", oldest %T\n", since(s->oldest_ns));
         write_stack(out, c.site[i], STACK_MOST);
     }
+    write_rest(out, &c);
 }
 
 static void write_reclaimed(struct pt_text *out)
@@ -162,9 +191,10 @@ static void write_reclaimed(struct pt_text *out)
         write_share(out, &c.share[i]);
         pt_text_add(out, ", dropped without free(): stock DeepSpeed never gives these back\n" INDENT);
         write_kind(out, s);
-        pt_text_add(out, ", last %T ago\n", pt_table()->now_ns - s->last_ns);
+        pt_text_add(out, ", last one made %T ago\n", since(s->last_ns));
         write_stack(out, c.site[i], STACK_MOST);
     }
+    write_rest(out, &c);
 }
 
 static void write_held(struct pt_text *out)
@@ -183,12 +213,10 @@ static void write_held(struct pt_text *out)
         write_share(out, &c.share[i]);
         pt_text_add(out, ", ");
         write_kind(out, s);
-        pt_text_add(out, ", oldest %T\n", pt_table()->now_ns - s->oldest_ns);
+        pt_text_add(out, ", oldest %T\n", since(s->oldest_ns));
         write_stack(out, c.site[i], STACK_MOST / 2);
     }
-    if (c.sites > c.shown) {
-        pt_text_add(out, "             and %u more site%s\n", c.sites - c.shown, plural(c.sites - c.shown));
-    }
+    write_rest(out, &c);
 }
 
 static uint64_t write_misused(struct pt_text *out)
@@ -199,7 +227,7 @@ static uint64_t write_misused(struct pt_text *out)
     for (uint32_t i = 0; i < used; i++) {
         const struct pt_misuse *m = &t->misuse[i];
         calls += m->count;
-        pt_text_add(out, "  MISUSED    %u time%s: free() of what %s; nothing was changed\n" INDENT, m->count,
+        pt_text_add(out, "  MISUSED    %u time%s: free() of an address that %s; nothing was changed\n" INDENT, m->count,
                     plural(m->count), pt_misuse_name(m->kind));
         pt_site_place(m->site, out);
         pt_text_add(out, "\n");
@@ -253,14 +281,13 @@ unsigned pt_report_write(struct pt_text *out)
         pt_manager_count_held();
         pt_growth_judge_all();
     }
-    unsigned losing_growing = collect(growing).sites, losing_reclaimed = collect(reclaimed).sites;
-    write_first_line(out, losing_growing + losing_reclaimed);
+    write_first_line(out, collect(lost).sites);
     write_growing(out);
     write_reclaimed(out);
     write_held(out);
     uint64_t misused = write_misused(out);
     write_last_line(out);
-    return (losing_growing > 0 ? PT_FAIL_GROWING : 0u) | (losing_reclaimed > 0 ? PT_FAIL_RECLAIMED : 0u) |
+    return (collect(growing).sites > 0 ? PT_FAIL_GROWING : 0u) | (collect(reclaimed).sites > 0 ? PT_FAIL_RECLAIMED : 0u) |
            (collect(held).sites > 0 ? PT_FAIL_HELD : 0u) | (misused > 0 ? PT_FAIL_MISUSED : 0u);
 }
 

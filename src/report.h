@@ -1,5 +1,5 @@
-/* The report: what was lost and where it came from, read from the table alone. Allocates nothing and takes no lock, so
- * that it also comes out of _exit() and abort(). */
+/* The report: what was lost and where it came from, read from the table alone. Allocates nothing and waits for
+ * no lock for ever, so that it also comes out of _exit() and abort(). */
 #ifndef PT_REPORT_H
 #define PT_REPORT_H
 

@@ -188,7 +188,7 @@ int pt_segment_relock(void *p, size_t len)
             memset(&state.page[at], FREE, run - at);
             atomic_fetch_add(&state.small_locked, n);
         }
-        at = error == 0 ? end_of_run(run, end, FREE) : at;
+        at = end_of_run(end_of_run(run, end, FREE), end, USED);
     }
     if (error == 0) {
         memset(&state.page[first], USED, end - first);

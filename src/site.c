@@ -1,5 +1,6 @@
 #include "site.h"
 
+#include "ask.h"
 #include "options.h"
 #include "python.h"
 #include "table.h"
@@ -22,6 +23,7 @@
 
 struct stack {
     const void *caller;
+    uint32_t thread; /* 0: the one that looks */
     unsigned count, native_count;
     struct pt_python_frame frames[WALK_MOST];
     void *native[NATIVE_MOST];
@@ -56,6 +58,7 @@ void pt_site_init(void)
         state.directory[0] = '\0';
     }
     pt_python_init();
+    pt_ask_init();
     if (pt_option(PT_OPTION_STACK) == PT_STACK_FULL) {
         void *one;
         (void)backtrace(&one, 1); /* loads the unwinder now, not in the middle of an allocation */
@@ -207,7 +210,7 @@ static uint32_t create(const struct stack *s, uint64_t key)
         *site = (struct pt_site){.symbol = pt_table_intern(symbol),
                                  .object = pt_table_intern(object),
                                  .frames_count = kept,
-                                 .thread = (uint32_t)syscall(SYS_gettid),
+                                 .thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid),
                                  .smallest = UINT64_MAX};
         for (unsigned i = 0; i < kept; i++) {
             site->frames[i] = (struct pt_frame){.file = pt_table_intern(short_path(named[i].file)),
@@ -271,23 +274,117 @@ static void leaf_remember(const void *caller, const struct pt_python_frame *f, u
     pthread_mutex_unlock(&state.mutex);
 }
 
-static uint32_t finish(struct stack *s)
+/* PINTENSOR_STACK=full: from the caller outwards; frames of our own say nothing to the reader. */
+static unsigned native_frames(struct stack *s)
 {
-    if (pt_option(PT_OPTION_STACK) == PT_STACK_FULL) {
-        int n = backtrace(s->native, NATIVE_MOST);
-        s->native_count = n > 0 ? (unsigned)n : 0;
-        /* Frames of our own say nothing to the reader: start at the caller. */
-        for (unsigned i = 0; i < s->native_count; i++) {
-            if (s->native[i] == s->caller) {
-                memmove(s->native, s->native + i, (s->native_count - i) * sizeof s->native[0]);
-                s->native_count -= i;
-                break;
-            }
-        }
+    if (pt_option(PT_OPTION_STACK) != PT_STACK_FULL) {
+        return 0;
     }
+    int found = backtrace(s->native, NATIVE_MOST);
+    unsigned n = found > 0 ? (unsigned)found : 0, first = 0;
+    while (first < n && s->native[first] != s->caller) {
+        first++;
+    }
+    if (first < n) {
+        n -= first;
+        memmove(s->native, s->native + first, n * sizeof s->native[0]);
+    }
+    return n;
+}
+
+/* The site of a stack: known, or entered now. */
+static uint32_t finish(const struct stack *s)
+{
     uint64_t key = key_of(s);
     uint32_t site = look_up(key);
     return site != 0 ? site : create(s, key);
+}
+
+/* ---- callers that do not hold the GIL ---- */
+
+#define ASKERS 256
+#define STREAK_SURE 16 /* so often the same answer: from then on it is asked for now and then */
+#define SKIP_SURE 63
+#define SKIP_BUSY 255 /* after nobody answered in time */
+
+/* The part of a stack that needs no GIL. */
+static void begin(struct stack *s, const void *caller)
+{
+    s->caller = caller;
+    s->thread = 0;
+    s->count = 0;
+    s->native_count = native_frames(s);
+}
+
+/* `thread_state` is this thread's, with the GIL held, or NULL. */
+static uint32_t capture(void *thread_state, const void *caller)
+{
+    struct stack s;
+    begin(&s, caller);
+    s.count = thread_state != NULL ? pt_python_frames(thread_state, s.frames, WALK_MOST) : 0;
+    return finish(&s);
+}
+
+/* In a thread of our own, for the one that asks and has begun its stack. */
+static uint32_t capture_other(void *thread_state, const void *begun)
+{
+    struct stack s = *(const struct stack *)begun;
+    s.count = pt_python_frames(thread_state, s.frames, WALK_MOST);
+    return finish(&s);
+}
+
+static uint32_t here_without_gil(const void *caller)
+{
+    static struct {
+        const void *caller;
+        uint32_t site;
+        unsigned streak, skip;
+    } askers[ASKERS];
+    size_t i = mix(3, (uintptr_t)caller) & (ASKERS - 1);
+    uint32_t site = 0;
+    pthread_mutex_lock(&state.mutex);
+    if (askers[i].caller != caller) {
+        memset(&askers[i], 0, sizeof askers[i]);
+        askers[i].caller = caller;
+    }
+    if (askers[i].skip > 0) {
+        askers[i].skip--;
+        site = askers[i].site;
+    }
+    pthread_mutex_unlock(&state.mutex);
+    if (site != 0) {
+        return site;
+    }
+    struct stack s;
+    begin(&s, caller);
+    s.thread = (uint32_t)syscall(SYS_gettid);
+    bool answered = pt_ask(capture_other, &s, &site);
+    if (!answered) {
+        site = finish(&s);
+    }
+    pthread_mutex_lock(&state.mutex);
+    if (askers[i].caller == caller) {
+        askers[i].streak = askers[i].site == site ? askers[i].streak + 1 : 0;
+        askers[i].skip = !answered ? SKIP_BUSY : askers[i].streak >= STREAK_SURE ? SKIP_SURE : 0;
+        askers[i].site = site;
+    }
+    pthread_mutex_unlock(&state.mutex);
+    return site;
+}
+
+/* Small blocks, and calls that only give back: `budget` bytes of a line are looked at once. */
+static uint32_t here_small(const void *caller, size_t bytes, bool may_wait)
+{
+    struct pt_python_frame leaf = {0};
+    enum pt_python_gil gil = pt_python_gil();
+    bool python = gil == PT_PYTHON_HELD && pt_python_quiet() && pt_python_frame(&leaf);
+    uint32_t site = leaf_spend(caller, &leaf, bytes);
+    if (site == 0) {
+        site = gil == PT_PYTHON_RELEASED && may_wait ? here_without_gil(caller)
+                                                     : capture(python ? pt_python_thread_state() : NULL, caller);
+        leaf_remember(caller, &leaf, site);
+    }
+    return site;
 }
 
 uint32_t pt_site_here(const void *caller, size_t bytes)
@@ -295,35 +392,20 @@ uint32_t pt_site_here(const void *caller, size_t bytes)
     if (pt_option(PT_OPTION_STACK) == PT_STACK_OFF) {
         return 0;
     }
-    struct stack s;
-    s.caller = caller;
-    s.count = s.native_count = 0;
-    const struct pt_python_frame nobody = {0};
-    struct pt_python_frame leaf = nobody;
-    bool small = bytes < PT_SITE_FULL;
-    enum pt_python_gil gil = pt_python_gil();
-    bool must_wait = small && gil != PT_PYTHON_HELD;
-    uint32_t site;
-    int token;
-    if (must_wait && (site = leaf_spend(caller, &nobody, bytes)) != 0) {
-        return site; /* not worth waiting for the GIL */
+    if (bytes < PT_SITE_FULL) {
+        return here_small(caller, bytes, true);
     }
-    bool python = gil != PT_PYTHON_NONE && pt_python_enter(gil, &token);
-    if (python && small && pt_python_frame(&leaf) && (site = leaf_spend(caller, &leaf, bytes)) != 0) {
-        pt_python_leave(token);
-        return site;
+    switch (pt_python_gil()) {
+    case PT_PYTHON_HELD: return capture(pt_python_quiet() ? pt_python_thread_state() : NULL, caller);
+    case PT_PYTHON_RELEASED: return here_without_gil(caller);
+    case PT_PYTHON_NONE: break;
     }
-    if (python) {
-        s.count = pt_python_frames(s.frames, WALK_MOST);
-    }
-    site = finish(&s);
-    if (small) {
-        leaf_remember(caller, must_wait ? &nobody : &leaf, site);
-    }
-    if (python) {
-        pt_python_leave(token);
-    }
-    return site;
+    return capture(NULL, caller);
+}
+
+uint32_t pt_site_freeing(const void *caller)
+{
+    return pt_option(PT_OPTION_STACK) == PT_STACK_OFF ? 0 : here_small(caller, 1, false);
 }
 
 int pt_site_top(uint32_t number)

@@ -14,9 +14,13 @@
 
 void pt_site_init(void);
 
-/* The site of the caller. `caller` is the return address of the exported call, `bytes` what it asks for.
- * May take the GIL: call with no lock held. 0 when sites are off or the table of sites is full. */
+/* The site of the caller. `caller` is the return address of the exported call, `bytes` what it asks for. Runs Python
+ * code if this thread holds the GIL, else may wait up to 20 ms for a thread that takes it: call with no lock held.
+ * 0 when sites are off or the table of sites is full. */
 uint32_t pt_site_here(const void *caller, size_t bytes);
+
+/* The same for a call that gives back: never waits, and is content with the nearest native symbol. */
+uint32_t pt_site_freeing(const void *caller);
 
 /* Which frame of a site to show first: the user's own innermost, else the innermost; -1 if it has none. */
 int pt_site_top(uint32_t number);

@@ -1,5 +1,6 @@
 /* Setting the library up at the first block of a process, and again in a forked child that pins memory itself. */
 #include "arena.h"
+#include "ask.h"
 #include "exit.h"
 #include "idle.h"
 #include "lock.h"
@@ -36,14 +37,25 @@ static int set_up(void)
     return error;
 }
 
+static uint32_t register_with_python(void *thread_state, const void *unused)
+{
+    (void)thread_state;
+    (void)unused;
+    return pt_python_at_exit(pt_exit_begins);
+}
+
 /* Python's own exit handlers come before it takes modules apart, which frees what sits in globals. */
 static void know_when_exit_begins(void)
 {
-    enum pt_python_gil gil = pt_python_gil();
-    int token;
-    if (gil != PT_PYTHON_NONE && pt_python_enter(gil, &token)) {
-        (void)pt_python_at_exit(pt_exit_begins);
-        pt_python_leave(token);
+    uint32_t done;
+    switch (pt_python_gil()) {
+    case PT_PYTHON_HELD:
+        if (pt_python_quiet()) {
+            (void)pt_python_at_exit(pt_exit_begins);
+        }
+        break;
+    case PT_PYTHON_RELEASED: (void)pt_ask(register_with_python, NULL, &done); break;
+    case PT_PYTHON_NONE: break;
     }
     /* Handlers run newest first: this one before the destructors of whatever was there before the first block. */
     (void)on_exit(pt_exit_status, NULL);

@@ -328,8 +328,9 @@ bool pt_table_covers(const void *p, size_t n)
     return yes;
 }
 
-static struct pt_found find(const struct map *m, const void *p)
+struct pt_found pt_table_find(const void *p)
 {
+    const struct map *m = &current;
     struct pt_found found = {0};
     size_t offset = (uintptr_t)p - (uintptr_t)m->range.base;
     if (offset >= m->range.size || m->table == NULL) {
@@ -346,11 +347,7 @@ static struct pt_found find(const struct map *m, const void *p)
     }
     const struct pt_record *r = record_of(m, number);
     uint32_t before, after;
-    unsigned tries = 0;
     do {
-        if (++tries > 1000000) {
-            return (struct pt_found){0}; /* a parent that died in the middle of a write */
-        }
         before = atomic_load_explicit(&r->sequence, memory_order_acquire);
         found = (struct pt_found){.number = number,
                                   .generation = r->generation,
@@ -369,11 +366,6 @@ static struct pt_found find(const struct map *m, const void *p)
     return found;
 }
 
-struct pt_found pt_table_find(const void *p)
-{
-    return find(&current, p);
-}
-
 bool pt_table_ours(const void *p)
 {
     return (uintptr_t)p - (uintptr_t)current.range.base < current.range.size;
@@ -388,17 +380,43 @@ void pt_table_disown(void)
             ancestor_count--;
         }
         ancestors[ancestor_count++] = current;
-        memset(&current, 0, sizeof current);
+        current.range.size = 0; /* and no more, since another thread may be looking something up */
+        current.table = NULL;
     }
 }
 
-struct pt_found pt_table_find_inherited(const void *p, bool current_is_own)
+/* Strikes a block out of the index of this process, which is private, if it starts at p and is alive. */
+static bool forget(struct map *m, const void *p)
 {
-    struct pt_found found = {0};
-    for (size_t i = 0; i < ancestor_count && found.number == 0; i++) {
-        found = find(&ancestors[i], p);
+    size_t offset = (uintptr_t)p - (uintptr_t)m->range.base;
+    if (offset >= m->range.size) {
+        return false;
     }
-    return found.number != 0 || current_is_own ? found : find(&current, p);
+    if (offset >= m->range.small) {
+        struct extent *e = &m->extents[number_in(level_get(&m->exact, offset - m->range.small))];
+        bool starts = (atomic_load(&e->where) & 0xffffffffffffu) == (uintptr_t)p;
+        if (starts) {
+            atomic_store(&e->where, 0);
+        }
+        return starts;
+    }
+    struct level *l = level_get(&m->page, offset) != 0 ? &m->page : &m->fine;
+    uint64_t entry = level_get(l, offset);
+    uint64_t before = offset >= l->granule ? level_get(l, offset - l->granule) : 0;
+    bool starts = left_in(entry) > 0 && offset % l->granule == 0 && number_in(before) != number_in(entry);
+    if (starts) {
+        level_set(l, offset, left_in(entry), number_in(entry), false);
+    }
+    return starts;
+}
+
+bool pt_table_forget_inherited(const void *p, bool current_is_own)
+{
+    bool found = !current_is_own && forget(&current, p);
+    for (size_t i = 0; i < ancestor_count && !found; i++) {
+        found = forget(&ancestors[i], p);
+    }
+    return found;
 }
 
 uint64_t pt_table_now(void)

@@ -23,8 +23,7 @@ enum {
     PT_TENSOR = 2,    /* goes back when its last tensor is dropped; else at free() */
     PT_PAGEABLE = 4,  /* not locked: PINTENSOR_ON_LIMIT=pageable */
     PT_EXACT = 8,     /* lies in the exact region; else in the small one */
-    PT_DROPPED = 16,  /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
-    PT_WITNESSED = 32 /* was alive when exit began: already counted as held */
+    PT_DROPPED = 16   /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
 };
 
 /* One stretch of memory. The record stays with it while it waits in the cache; `generation` tells the blocks
@@ -145,10 +144,12 @@ bool pt_table_covers(const void *p, size_t n);
 /* Whether the address lies in the current range at all: one comparison. */
 bool pt_table_ours(const void *p);
 
-/* In a forked child: the parent's table becomes an ancestor's, to be looked up but never written. Before the child has
- * pinned anything the current one is still the parent's. */
+/* In a forked child: the parent's table becomes an ancestor's. Its index, which is private, goes on telling what the child
+ * sees. Before the child has pinned anything the current one is still the parent's. */
 void pt_table_disown(void);
-struct pt_found pt_table_find_inherited(const void *p, bool current_is_own);
+
+/* free() in a child of a block that it inherited: true once, and only this process forgets it. */
+bool pt_table_forget_inherited(const void *p, bool current_is_own);
 
 uint64_t pt_table_now(void);
 

@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 void pt_text_init(struct pt_text *t, char *buf, size_t cap, int fd)
@@ -13,14 +16,32 @@ void pt_text_init(struct pt_text *t, char *buf, size_t cap, int fd)
     buf[0] = '\0';
 }
 
+/* write() that never raises SIGPIPE: a closed pipe behind stderr must not end the program. Returns -errno on failure. */
+static ssize_t write_quietly(int fd, const char *p, size_t n)
+{
+    sigset_t pipe, before, waiting;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    sigpending(&waiting);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    ssize_t done = write(fd, p, n);
+    int error = errno;
+    if (done < 0 && error == EPIPE && !sigismember(&waiting, SIGPIPE)) {
+        (void)sigtimedwait(&pipe, NULL, &(struct timespec){0});
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return done < 0 ? -error : done;
+}
+
 void pt_text_flush(struct pt_text *t)
 {
     size_t done = 0;
-    while (t->fd >= 0 && done < t->len) {
-        ssize_t n = write(t->fd, t->buf + done, t->len - done);
-        if (n < 0 && errno != EINTR) {
-            t->failed = errno;
-            break;
+    while (t->fd >= 0 && done < t->len && t->failed == 0) {
+        ssize_t n = write_quietly(t->fd, t->buf + done, t->len - done);
+        if (n == -EAGAIN) { /* somebody made it non-blocking */
+            (void)poll(&(struct pollfd){.fd = t->fd, .events = POLLOUT}, 1, 1000);
+        } else if (n < 0 && n != -EINTR) {
+            t->failed = (int)-n;
         }
         done += n > 0 ? (size_t)n : 0;
     }

@@ -248,22 +248,31 @@ START_TEST(readers_never_see_half_a_block)
 }
 END_TEST
 
-START_TEST(a_child_still_finds_its_parents_blocks)
+START_TEST(a_child_goes_on_seeing_its_parents_blocks)
 {
     start();
-    uint32_t number = add(base, 4096, 4096, PT_LIVE);
-    ck_assert_uint_eq(pt_table_find_inherited(base + 1, false).number, number); /* before the child has its own */
-    ck_assert_uint_eq(pt_table_find_inherited(base + 1, true).number, 0);
+    (void)add(base, 4096, 4096, PT_LIVE);
+    (void)add(base + 4096, 100, 128, PT_LIVE);
+    ck_assert(pt_table_covers(base + 1, 10)); /* before the child has its own */
     pt_table_disown();
     ck_assert_ptr_null(pt_table());
     ck_assert(!pt_table_ours(base));
-    ck_assert_uint_eq(pt_table_find(base + 1).number, 0);
-    ck_assert_uint_eq(pt_table_find_inherited(base + 1, true).number, number);
     char *parents = base;
     start();
     ck_assert_uint_eq(pt_table_find(parents).number, 0);
-    ck_assert_uint_eq(pt_table_find_inherited(parents, true).number, number);
-    ck_assert_uint_eq(pt_table_find_inherited(base, true).number, 0);
+    ck_assert(pt_table_covers(parents + 1, 10));
+    ck_assert(pt_table_covers(parents + 4096 + 64, 36));
+    ck_assert(!pt_table_covers(parents + 4096 + 64, 37));
+    ck_assert(!pt_table_covers(base + 1, 1));
+    /* free(): true once, for the start of a block alone, and then it is no longer seen. */
+    ck_assert(!pt_table_forget_inherited(parents + 4096 + 64, true));
+    ck_assert(pt_table_forget_inherited(parents + 4096, true));
+    ck_assert(!pt_table_forget_inherited(parents + 4096, true));
+    ck_assert(!pt_table_covers(parents + 4096, 1));
+    ck_assert(pt_table_covers(parents, 4096));
+    ck_assert(pt_table_forget_inherited(parents, true));
+    ck_assert(!pt_table_covers(parents, 1));
+    ck_assert(!pt_table_forget_inherited(base, true));
 }
 END_TEST
 
@@ -278,6 +287,6 @@ int main(void)
     tcase_add_test(tests, strings_are_kept_once);
     tcase_add_test(tests, a_copy_at_another_address_reads_the_same);
     tcase_add_test(tests, readers_never_see_half_a_block);
-    tcase_add_test(tests, a_child_still_finds_its_parents_blocks);
+    tcase_add_test(tests, a_child_goes_on_seeing_its_parents_blocks);
     return suite_run("table", tests);
 }

@@ -77,7 +77,7 @@ run "$python" "$pythons/pin.py" free
 is 'nothing lost: one line and the comparison' "$(normalise "$err")" 'pintensor: pid N: no pinned memory lost; peak 1.0 MiB locked for 1.0 MiB asked
   The same peak takes 1.0 MiB under stock DeepSpeed, 1.0 MiB rounded to powers of two. 0 of 1 block came from memory locked before.'
 run "$python" "$pythons/pin.py" misuse
-has 'misuse: the wrong call is named' "$err" 'MISUSED    1 time: free() of what points into a block, not to its start; nothing was changed'
+has 'misuse: the wrong call is named' "$err" 'MISUSED    1 time: free() of an address that points into a block, not to its start; nothing was changed'
 is 'misuse: said when it happened' "$(grep -c '^pintensor: warning: free(0x' <<<"$err")" 1
 run env PINTENSOR_STACK=off "$python" "$pythons/pin.py" return
 has 'PINTENSOR_STACK=off: no stack' "$err" '(no stack was recorded)'

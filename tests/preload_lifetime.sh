@@ -24,7 +24,7 @@ tests_of() { # VERSION OPS
     said=$(normalise "$err")
     has "$version: the lost blocks, with the user's lines" "$said" \
         '  RECLAIMED  585.9 KiB in 3 blocks (588.0 KiB locked), dropped without free(): stock DeepSpeed never gives these back
-                 bfloat16[100000] from DeepSpeed'"'s manager, thread N, last N s ago
+                 bfloat16[100000] from DeepSpeed'"'s manager, thread N, last one made N s ago
                  lifetime.py:$(line 'return handle.new_cpu_locked_tensor')  new
                  lifetime.py:$(line 'new(h, 100000')"
     has "$version: the held blocks" "$said" \
