@@ -26,5 +26,15 @@ def handle(directory):
     return load(directory, "async_io").aio_handle(1 << 20, 8, False, False, 1)
 
 
+def aio_handle(directory):
+    """async_io's. From 0.19.5 it finds the manager through the dynamic linker, as DeepSpeed's own loader arranges."""
+    if is_new(directory):
+        flags = sys.getdlopenflags()
+        sys.setdlopenflags(flags | os.RTLD_GLOBAL)
+        load(directory, "pin_memory")
+        sys.setdlopenflags(flags)
+    return load(directory, "async_io").aio_handle(1 << 20, 8, False, True, 1)
+
+
 def preloaded():
     return "libpintensor_preload" in os.environ.get("LD_PRELOAD", "")

@@ -1,0 +1,111 @@
+/* Programs that make it hard to leave quietly, one a mode: each once hung, crashed or lost its report under the preload. */
+#include <dlfcn.h>
+#include <pintensor.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static pintensor_manager manager;
+static volatile bool stop;
+
+static void *read_stdin(void *unused)
+{
+    (void)getchar(); /* holds the stream's lock for as long as nothing comes */
+    return unused;
+}
+
+static void *churn(void *unused)
+{
+    pintensor_block b;
+    while (!stop && pintensor_alloc(manager, 100000, &b) == 0) {
+        pintensor_free_block(manager, &b);
+    }
+    return unused;
+}
+
+static void leave(int signal)
+{
+    (void)signal;
+    exit(3);
+}
+
+static int a_thread_reads(void)
+{
+    pthread_t reader;
+    pthread_create(&reader, NULL, read_stdin, NULL);
+    usleep(200000);
+    return 0;
+}
+
+static int exit_in_a_handler(void)
+{
+    signal(SIGALRM, leave);
+    struct itimerval soon = {.it_value = {.tv_usec = 3000 + getpid() % 977}};
+    setitimer(ITIMER_REAL, &soon, NULL);
+    churn(NULL);
+    return 1;
+}
+
+/* DeepSpeed's free() in children, forked while other threads are inside the manager. */
+static int children(void)
+{
+    pthread_t threads[3];
+    bool (*door)(void *, void *) = (bool (*)(void *, void *))dlsym(RTLD_DEFAULT, "_ZN22deepspeed_pin_tensor_t4freeEPv");
+    int bad = door == NULL;
+    for (unsigned i = 0; i < 3; i++) {
+        pthread_create(&threads[i], NULL, churn, NULL);
+    }
+    for (unsigned i = 0; i < 200 && bad == 0; i++) {
+        char self[64], foreign[8];
+        int status;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(5);
+            syscall(SYS_exit_group, door(self, foreign));
+        }
+        waitpid(child, &status, 0);
+        bad = status != 0;
+    }
+    stop = true;
+    for (unsigned i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    return bad;
+}
+
+/* As setproctitle() does. */
+static int writes_over_its_environment(void)
+{
+    char *value = getenv("PINTENSOR_REPORT");
+    memset(value, 'Z', strlen(value));
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(void);
+    } modes[] = {{"a thread reads", a_thread_reads},
+                 {"exit in a handler", exit_in_a_handler},
+                 {"children", children},
+                 {"writes over its environment", writes_over_its_environment}};
+    pintensor_block b;
+    manager = pintensor_manager_create();
+    if (pintensor_alloc(manager, 100000, &b) != 0) {
+        return 99;
+    }
+    for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(argv[1], modes[i].name) == 0) {
+            return modes[i].run();
+        }
+    }
+    return 0;
+}
