@@ -19,18 +19,32 @@
 
 #define DOOR __attribute__((visibility("default")))
 
+/* Looked up early: these may be called from a signal handler, where dlsym() must not be. */
+static struct {
+    void (*abort)(void);
+    void (*_exit)(int);
+} next;
+
+__attribute__((constructor)) static void look_up(void)
+{
+    next.abort = (void (*)(void))stock_next("abort");
+    next._exit = (void (*)(int))stock_next("_exit");
+}
+
 static _Noreturn void end(int status)
 {
-    for (;;) {
-        syscall(SYS_exit_group, status);
+    if (next._exit == NULL) {
+        look_up(); /* a library's constructor, which ran before ours */
     }
+    next._exit(status);
+    __builtin_unreachable();
 }
 
 DOOR _Noreturn void exit(int status)
 {
-    void (*next)(int) = (void (*)(int))stock_next("exit");
+    void (*real)(int) = (void (*)(int))stock_next("exit");
     pt_exit_status(status, NULL);
-    next(status);
+    real(status);
     __builtin_unreachable();
 }
 
@@ -46,36 +60,28 @@ DOOR _Noreturn void _Exit(int status)
 
 DOOR _Noreturn void quick_exit(int status)
 {
-    void (*next)(int) = (void (*)(int))stock_next("quick_exit");
-    next(pt_exit_now(status));
+    void (*real)(int) = (void (*)(int))stock_next("quick_exit");
+    real(pt_exit_now(status));
     __builtin_unreachable();
-}
-
-/* Looked up early: abort() may be called from a signal handler, where dlsym() must not be. */
-static void (*next_abort)(void);
-
-__attribute__((constructor)) static void look_up(void)
-{
-    next_abort = (void (*)(void))stock_next("abort");
 }
 
 DOOR _Noreturn void abort(void)
 {
-    if (next_abort == NULL) {
-        look_up(); /* a library's constructor, which ran before ours */
+    if (next.abort == NULL) {
+        look_up();
     }
     (void)pt_exit_now(1);
-    next_abort();
+    next.abort();
     __builtin_unreachable();
 }
 
 /* glibc's own assert aborts without coming through the door above. */
 DOOR _Noreturn void __assert_fail(const char *what, const char *file, unsigned line, const char *function)
 {
-    void (*next)(const char *, const char *, unsigned, const char *) =
+    void (*real)(const char *, const char *, unsigned, const char *) =
         (void (*)(const char *, const char *, unsigned, const char *))stock_next("__assert_fail");
     (void)pt_exit_now(1);
-    next(what, file, line, function);
+    real(what, file, line, function);
     __builtin_unreachable();
 }
 
@@ -89,7 +95,7 @@ static void warn_of_unreachable_op(const void *caller)
 {
     enum { REMEMBERED = 8 };
     static void *_Atomic innocent[REMEMBERED]; /* objects that were looked at already */
-    static _Atomic unsigned next;
+    static _Atomic unsigned place;
     static _Atomic bool said;
     Dl_info info;
     if (said || deepspeed_in_stock() || dladdr(caller, &info) == 0) {
@@ -101,7 +107,7 @@ static void warn_of_unreachable_op(const void *caller)
         }
     }
     if (!bypasses(caller)) {
-        innocent[next++ % REMEMBERED] = info.dli_fbase;
+        innocent[place++ % REMEMBERED] = info.dli_fbase;
     } else if (!atomic_exchange(&said, true)) {
         pt_log("warning: %s was linked with -Bsymbolic-functions, so its pinned tensors cannot be served by pintensor "
                "and stay DeepSpeed's. Have it built at first use instead: install DeepSpeed with DS_BUILD_OPS=0 and "
@@ -112,10 +118,10 @@ static void warn_of_unreachable_op(const void *caller)
 
 DOOR int mlock(const void *address, size_t len)
 {
-    static int (*_Atomic next)(const void *, size_t);
-    if (next == NULL) {
-        next = (int (*)(const void *, size_t))stock_next("mlock");
+    static int (*_Atomic real)(const void *, size_t);
+    if (real == NULL) {
+        real = (int (*)(const void *, size_t))stock_next("mlock");
     }
     warn_of_unreachable_op(__builtin_return_address(0));
-    return next(address, len);
+    return real(address, len);
 }

@@ -652,7 +652,12 @@ static bool lock_at_the_end(void)
 
 void pt_manager_count_held(void)
 {
-    bool locked = lock_at_the_end();
+    bool locked = true;
+    if (state.exiting) {
+        locked = lock_at_the_end();
+    } else {
+        lock();
+    }
     struct pt_table *t = pt_table();
     uint32_t sites = atomic_load(&t->sites), records = atomic_load(&t->records);
     for (uint32_t number = 0; number < sites; number++) {

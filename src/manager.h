@@ -69,8 +69,8 @@ size_t pt_manager_trim(void);
 /* Gives back what has been idle for too long; false when nothing is left to watch. */
 bool pt_manager_tick(void);
 
-/* Counts the live blocks into their sites' held ones. Waits a tenth of a second for the lock at most, and then reads
- * without it: usable in abort(). */
+/* Counts the live blocks into their sites' held ones. Once exit has begun it waits a tenth of a second for the lock at most,
+ * and then reads without it: usable in abort(). */
 void pt_manager_count_held(void);
 
 /* Exit begins: what is alive now is held. Usable in abort(); later calls do nothing. */

@@ -16,10 +16,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Whether Python will tell us that it begins to exit: before it takes modules apart, which frees what sits in globals. */
+static _Atomic bool python_tells;
+
 static int set_up(void)
 {
     /* In a child the parent's table and range stay what they were, read-only by agreement. */
     pt_table_disown();
+    python_tells = false;
     pt_lock_reset();
     pt_idle_init(pt_manager_tick, pt_option(PT_OPTION_IDLE));
     int error = pt_segment_init();
@@ -41,29 +45,28 @@ static uint32_t register_with_python(void *thread_state, const void *unused)
 {
     (void)thread_state;
     (void)unused;
-    return pt_python_at_exit(pt_exit_begins);
+    python_tells = pt_python_at_exit(pt_exit_begins);
+    return 0;
 }
 
-/* Python's own exit handlers come before it takes modules apart, which frees what sits in globals. */
-static void know_when_exit_begins(void)
+/* Tried until it works: the first block may come from a thread that knows no Python. */
+static void have_python_tell(bool may_ask)
 {
-    uint32_t done;
-    switch (pt_python_gil()) {
-    case PT_PYTHON_HELD:
-        if (pt_python_quiet()) {
-            (void)pt_python_at_exit(pt_exit_begins);
-        }
-        break;
-    case PT_PYTHON_RELEASED: (void)pt_ask(register_with_python, NULL, &done); break;
-    case PT_PYTHON_NONE: break;
+    uint32_t unused;
+    enum pt_python_gil gil = pt_python_gil();
+    if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
+        (void)register_with_python(NULL, NULL);
+    } else if (gil == PT_PYTHON_RELEASED && may_ask) {
+        (void)pt_ask(register_with_python, NULL, &unused);
     }
-    /* Handlers run newest first: this one before the destructors of whatever was there before the first block. */
-    (void)on_exit(pt_exit_status, NULL);
 }
 
 int pt_manager_start(void)
 {
     if (pt_process_owns()) {
+        if (!python_tells) {
+            have_python_tell(false);
+        }
         return 0;
     }
     switch (pt_process_begin()) {
@@ -78,7 +81,9 @@ int pt_manager_start(void)
     }
     pt_process_done(error == 0);
     if (error == 0) {
-        know_when_exit_begins();
+        have_python_tell(true);
+        /* Handlers run newest first: this one before the destructors of whatever was there before the first block. */
+        (void)on_exit(pt_exit_status, NULL);
     }
     return error == 0 ? 0 : -ENODEV;
 }
