@@ -3,6 +3,7 @@
 #include "deepspeed.h"
 
 #include "dtype.h"
+#include "keys.h"
 #include "log.h"
 #include "manager.h"
 #include "process.h"
@@ -91,7 +92,7 @@ static void *alloc(const char *symbol, void *result, struct pt_tensor_request *q
         return alloc_by_stock(symbol, q->caller, result, self, q->elements, what,
                               "this torch has an element type that pintensor does not know");
     }
-    q->manager = pt_manager_of(self, true);
+    q->manager = pt_keys_of(self, true);
     q->door = PT_DOOR_DEEPSPEED;
     pt_tensor tensor;
     int error = pt_torch_alloc(q, &tensor);
@@ -138,7 +139,7 @@ static bool free_address_of(void *self, void *address, const void *caller)
         bool (*stock)(void *, void *) = (bool (*)(void *, void *))stock_of_caller(caller, FREE_ADDRESS);
         return stock != NULL && stock(self, address);
     }
-    return pt_manager_release(pt_manager_of(self, false), address, caller) == 0;
+    return pt_manager_release(pt_keys_of(self, false), address, caller) == 0;
 }
 
 DOOR bool free_address(void *self, void *address) __asm__(FREE_ADDRESS);
@@ -182,7 +183,7 @@ bool is_managed(void *self, pt_tensor tensor)
 
 static void destroy(void *self, const void *caller, const char *symbol)
 {
-    pt_manager_close(pt_manager_of(self, false));
+    pt_manager_close(pt_keys_of(self, false));
     void (*stock)(void *) = (void (*)(void *))stock_of_caller(caller, symbol);
     if (stock != NULL) {
         stock(self); /* its members still have to be destroyed, and blocks that stock itself served */

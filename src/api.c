@@ -1,10 +1,13 @@
 /* The public calls: arguments checked, errors put into words, the work passed on. */
 #include "dtype.h"
+#include "keys.h"
 #include "lock.h"
 #include "manager.h"
 #include "misuse.h"
 #include "pintensor.h"
+#include "process.h"
 #include "report.h"
+#include "room.h"
 #include "torch.h"
 
 #include <errno.h>
@@ -66,7 +69,7 @@ static struct pt_block of_id(const pintensor_block *b)
 
 pintensor_manager pintensor_manager_create(void)
 {
-    return pt_manager_start() == 0 ? pt_manager_new() : 0;
+    return pt_manager_start() == 0 ? pt_keys_new() : 0;
 }
 
 void pintensor_manager_destroy(pintensor_manager manager)
@@ -173,13 +176,13 @@ bool pintensor_tensor_is_managed(pintensor_tensor tensor)
 void pintensor_get_stats(pintensor_stats *stats, size_t size)
 {
     pintensor_stats all = {0};
-    if (pt_manager_active()) {
+    if (pt_process_owns_strictly()) {
         struct pt_table *t = pt_table();
         struct pt_counters *c = &t->counters;
         all = (pintensor_stats){.live_blocks = c->live,
                                 .live_bytes = c->live_bytes,
                                 .live_locked = c->live_locked,
-                                .cached_bytes = pt_manager_cached(),
+                                .cached_bytes = pt_room_cached(),
                                 .peak_bytes = c->peak_bytes,
                                 .peak_locked = c->peak_locked,
                                 .locked_bytes = pt_lock_bytes(),
@@ -197,12 +200,12 @@ void pintensor_get_stats(pintensor_stats *stats, size_t size)
 
 size_t pintensor_trim(void)
 {
-    return pt_manager_trim();
+    return pt_room_trim();
 }
 
 int pintensor_report(int fd)
 {
-    if (!pt_manager_active()) {
+    if (!pt_process_owns_strictly()) {
         return fail(PINTENSOR_EOFF, "nothing was pinned by this process");
     }
     if (fd < 0) {

@@ -1,7 +1,8 @@
 #include "exit.h"
 
-#include "manager.h"
+#include "ending.h"
 #include "options.h"
+#include "process.h"
 #include "report.h"
 
 #include <stdatomic.h>
@@ -13,20 +14,20 @@ static _Atomic int exit_status;
 
 void pt_exit_begins(void)
 {
-    pt_manager_exit_begins();
+    pt_ending_begin();
 }
 
 void pt_exit_status(int status, void *unused)
 {
     (void)unused;
     exit_status = status;
-    pt_manager_exit_begins();
+    pt_ending_begin();
 }
 
 /* Returns the sections that were not empty. */
 static unsigned report(void)
 {
-    pt_manager_exit_begins();
+    pt_ending_begin();
     if (atomic_exchange(&reported, true)) {
         return 0;
     }
@@ -47,17 +48,17 @@ static int status_after(int status, unsigned sections)
 
 int pt_exit_now(int status)
 {
-    return pt_manager_active() ? status_after(status, report()) : status;
+    return pt_process_owns_strictly() ? status_after(status, report()) : status;
 }
 
 /* The destructor hook. What Python and libtorch had to free, they have freed by now. */
 __attribute__((destructor)) static void process_ends(void)
 {
-    if (!pt_manager_active()) {
+    if (!pt_process_owns_strictly()) {
         return;
     }
     unsigned sections = report();
-    pt_manager_finish();
+    pt_ending_finish();
     int status = status_after(exit_status, sections);
     if (status != exit_status) {
         exit(status); /* glibc goes on where it was: flushes without waiting for a stream that another thread holds */

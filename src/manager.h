@@ -1,8 +1,8 @@
-/* The manager: makes, releases and drops blocks, keeps the cache within its bounds, and is the only writer of the
- * table's records and counters.
+/* The manager: the life of blocks, from the request to the last drop. With what lies below it (room, account, ending) the
+ * only writer of the table's records and counters.
  *
- * Lock order: [GIL] -> manager -> (nothing). jemalloc, system calls that may take long, Python and libtorch are all
- * called with no lock held. */
+ * Lock order: guard -> (nothing). jemalloc, system calls that may take long, Python and libtorch are all called with no
+ * lock held. */
 #ifndef PT_MANAGER_H
 #define PT_MANAGER_H
 
@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 struct pt_request {
-    uint32_t manager; /* from pt_manager_open */
+    uint32_t manager; /* from pt_keys_new or pt_keys_of */
     size_t bytes;     /* > 0 */
     int dtype;        /* for the report; PT_DTYPE_NONE for a raw block */
     enum pt_door door;
@@ -35,13 +35,6 @@ int pt_manager_start(void);
 /* Forgets everything, for a fresh range and table. */
 void pt_manager_reset(void);
 
-/* A number for a new manager; never 0. */
-uint32_t pt_manager_new(void);
-
-/* The manager known by `key`, an object of the program that stands for it. `make`: a new one if there is none, else
- * 0. */
-uint32_t pt_manager_of(const void *key, bool make);
-
 /* The manager goes, and its key: tensors' blocks are released, raw blocks given back. */
 void pt_manager_close(uint32_t manager);
 
@@ -59,27 +52,5 @@ int pt_manager_release_block(uint32_t manager, const struct pt_block *block, con
 
 /* The last tensor of the block is gone. */
 void pt_manager_drop(const struct pt_block *block);
-
-/* Bytes locked and free: the cache, and free runs of the small region. */
-size_t pt_manager_cached(void);
-
-/* Unlocks everything that is not in use; returns the bytes. */
-size_t pt_manager_trim(void);
-
-/* Gives back what has been idle for too long; false when nothing is left to watch. */
-bool pt_manager_tick(void);
-
-/* Counts the live blocks into their sites' held ones. Once exit has begun it waits a tenth of a second for the lock at most,
- * and then reads without it: usable in abort(). */
-void pt_manager_count_held(void);
-
-/* Exit begins: what is alive now is held. Usable in abort(); later calls do nothing. */
-void pt_manager_exit_begins(void);
-
-/* The process ends: unlocks and frees every block that is left, without touching contents. */
-void pt_manager_finish(void);
-
-/* Whether this process pinned anything and owns what it pinned: false in forked children. */
-bool pt_manager_active(void);
 
 #endif

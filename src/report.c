@@ -1,9 +1,9 @@
 #include "report.h"
 
 #include "dtype.h"
+#include "ending.h"
 #include "growth.h"
 #include "log.h"
-#include "manager.h"
 #include "misuse.h"
 #include "options.h"
 #include "site.h"
@@ -278,7 +278,7 @@ unsigned pt_report_write(struct pt_text *out)
     t->now_ns = t->exit_ns;
     if (t->exit_ns == 0) {
         t->now_ns = pt_table_now();
-        pt_manager_count_held();
+        pt_ending_count_held();
         pt_growth_judge_all();
     }
     write_first_line(out, collect(lost).sites);

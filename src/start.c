@@ -9,6 +9,7 @@
 #include "options.h"
 #include "process.h"
 #include "python.h"
+#include "room.h"
 #include "segment.h"
 #include "site.h"
 
@@ -25,7 +26,7 @@ static int set_up(void)
     pt_table_disown();
     python_tells = false;
     pt_lock_reset();
-    pt_idle_init(pt_manager_tick, pt_option(PT_OPTION_IDLE));
+    pt_idle_init(pt_room_tick, pt_option(PT_OPTION_IDLE));
     int error = pt_segment_init();
     if (error == 0) {
         error = pt_arena_init();

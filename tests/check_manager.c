@@ -1,4 +1,5 @@
 #include "dtype.h"
+#include "keys.h"
 #include "manager.h"
 #include "pintensor.h"
 #include "suite.h"
@@ -187,17 +188,17 @@ START_TEST(managers_known_by_an_object)
 {
     start();
     static char object[1100];
-    uint32_t first = pt_manager_of(&object[0], true);
+    uint32_t first = pt_keys_of(&object[0], true);
     ck_assert_uint_ne(first, 0);
-    ck_assert_uint_eq(pt_manager_of(&object[0], false), first);
-    ck_assert_uint_eq(pt_manager_of(&object[1], false), 0);
+    ck_assert_uint_eq(pt_keys_of(&object[0], false), first);
+    ck_assert_uint_eq(pt_keys_of(&object[1], false), 0);
     pt_manager_close(first);
-    ck_assert_uint_eq(pt_manager_of(&object[0], false), 0);
-    ck_assert_uint_ne(pt_manager_of(&object[0], true), first); /* a new object at the same address */
+    ck_assert_uint_eq(pt_keys_of(&object[0], false), 0);
+    ck_assert_uint_ne(pt_keys_of(&object[0], true), first); /* a new object at the same address */
     for (unsigned i = 0; i < 100000; i++) {                    /* places are used again */
-        pt_manager_close(pt_manager_of(&object[i % 1000], true));
+        pt_manager_close(pt_keys_of(&object[i % 1000], true));
     }
-    ck_assert_uint_ne(pt_manager_of(&object[1099], true), 0);
+    ck_assert_uint_ne(pt_keys_of(&object[1099], true), 0);
 }
 END_TEST
 

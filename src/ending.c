@@ -1,0 +1,84 @@
+#include "ending.h"
+
+#include "account.h"
+#include "growth.h"
+#include "guard.h"
+#include "idle.h"
+#include "pages.h"
+#include "process.h"
+#include "python.h"
+
+static _Atomic bool exiting;
+
+void pt_ending_reset(void)
+{
+    exiting = false;
+}
+
+bool pt_ending_begun(void)
+{
+    return exiting;
+}
+
+void pt_ending_count_held(void)
+{
+    bool locked = true;
+    if (exiting) {
+        locked = pt_guard_lock_at_the_end();
+    } else {
+        pt_guard_lock();
+    }
+    struct pt_table *t = pt_table();
+    uint32_t sites = atomic_load(&t->sites), records = atomic_load(&t->records);
+    for (uint32_t number = 0; number < sites; number++) {
+        struct pt_site *s = pt_table_site(number);
+        s->held = s->held_bytes = s->held_locked = 0;
+    }
+    for (uint32_t number = 1; number < records; number++) {
+        struct pt_record *r = pt_table_record(number);
+        if (r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0) {
+            pt_account_held(r);
+        }
+    }
+    if (locked) {
+        pt_guard_unlock();
+    }
+}
+
+void pt_ending_begin(void)
+{
+    if (!pt_process_owns_strictly() || atomic_exchange(&exiting, true)) {
+        return;
+    }
+    pt_table()->exit_ns = pt_table_now();
+    pt_ending_count_held();
+    pt_growth_judge_all();
+    pt_python_gone();
+}
+
+void pt_ending_finish(void)
+{
+    if (!pt_process_owns_strictly()) {
+        return;
+    }
+    pt_idle_stop();
+    if (!pt_guard_lock_at_the_end()) {
+        return; /* the kernel unlocks what is left */
+    }
+    uint32_t count = atomic_load(&pt_table()->records);
+    for (uint32_t number = 1; number < count; number++) {
+        struct pt_record *r = pt_table_record(number);
+        if (r->state == PT_LIVE) {
+            /* Other threads and transfers still run: the memory stays readable until the process is gone. */
+            pt_account_drop(r, false);
+            if ((r->flags & PT_EXACT) != 0) {
+                pt_pages_unlock_keep((void *)r->base, r->locked);
+            }
+            pt_table_write_begin(r);
+            r->state = PT_CACHED;
+            pt_table_write_end(r);
+        }
+    }
+    pt_segment_unlock_all();
+    pt_guard_unlock();
+}

@@ -1,0 +1,32 @@
+#include "guard.h"
+
+#include <pthread.h>
+#include <time.h>
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+void pt_guard_reset(void)
+{
+    pthread_mutex_init(&mutex, NULL);
+}
+
+void pt_guard_lock(void)
+{
+    pthread_mutex_lock(&mutex);
+}
+
+void pt_guard_unlock(void)
+{
+    pthread_mutex_unlock(&mutex);
+}
+
+bool pt_guard_lock_at_the_end(void)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        if (pthread_mutex_trylock(&mutex) == 0) {
+            return true;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return false;
+}

@@ -1,0 +1,18 @@
+/* The manager's lock: it guards the table's records and counters, the cache, and the room. Nothing is taken under it, and no
+ * call that may take long is made under it. A leaf. */
+#ifndef PT_GUARD_H
+#define PT_GUARD_H
+
+#include <stdbool.h>
+
+/* In a forked child another thread may have held it. */
+void pt_guard_reset(void);
+
+void pt_guard_lock(void);
+void pt_guard_unlock(void);
+
+/* In abort(), or in exit() called by a signal handler, this very thread may hold the lock: it is waited for a tenth of a
+ * second, and not for ever. False: it was not taken. */
+bool pt_guard_lock_at_the_end(void);
+
+#endif

@@ -1,0 +1,332 @@
+#include "room.h"
+
+#include "arena.h"
+#include "cache.h"
+#include "guard.h"
+#include "lock.h"
+#include "options.h"
+#include "pages.h"
+#include "pressure.h"
+#include "process.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Up to 8 MiB a block gets its own locked pages only while few do, since each may cost two mappings of the 65,530
+ * that the kernel allows; past that many, such blocks share segments. Larger ones are always exact. */
+#define EXACT_ALWAYS ((size_t)8 << 20)
+#define EXACT_FEW 12000
+
+/* Free bytes that the small region may hold before it is worth purging. */
+#define SMALL_SLACK ((size_t)1 << 20)
+
+static struct {
+    _Atomic size_t exact_few;      /* live or cached exact blocks below EXACT_ALWAYS */
+    size_t exact_live, small_live; /* locked bytes of live blocks in either region */
+    size_t pending;                /* exact bytes that threads are locking at this moment */
+    size_t small_unused;           /* at the latest tick, and */
+    unsigned small_unchanged;      /* how many ticks it has been that */
+    size_t small_purged_at;        /* the small region's locked bytes when it was last purged */
+} state;
+
+void pt_room_reset(void)
+{
+    memset(&state, 0, sizeof state);
+    pt_cache_init();
+}
+
+static bool room_exceeded(void)
+{
+    const struct pt_counters *c = &pt_table()->counters;
+    size_t live = state.exact_live + state.small_live + state.pending;
+    size_t peak = live > c->peak_locked ? live : c->peak_locked;
+    size_t locked = state.exact_live + state.pending + pt_cache_bytes() + pt_segment_small_locked();
+    return locked > peak + peak / 20;
+}
+
+/* Takes blocks out of the cache until the rest fits, chained by `next`. With the lock held. */
+static uint32_t choose_victims(void)
+{
+    uint32_t victims = 0, number;
+    while (room_exceeded() && (number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
+        pt_table_record(number)->next = victims;
+        victims = number;
+    }
+    pt_table()->counters.cached_locked = pt_cache_bytes();
+    return victims;
+}
+
+/* Gives blocks of the exact region back for good; returns their bytes. Without the lock: nobody else knows them. */
+static size_t destroy(uint32_t number)
+{
+    size_t bytes = 0;
+    while (number != 0) {
+        struct pt_record *r = pt_table_record(number);
+        uint32_t next = r->next;
+        bytes += r->locked;
+        pt_table_unindex(number);
+        if ((r->flags & PT_PAGEABLE) != 0) {
+            pt_pages_unlock((void *)r->base, pt_pages_up(r->asked, PT_PAGE));
+        } else {
+            pt_lock_release((void *)r->base, r->locked);
+        }
+        pt_arena_exact_free((void *)r->base);
+        pt_guard_lock();
+        state.exact_few -= r->capacity < EXACT_ALWAYS;
+        pt_table_give_record(number);
+        pt_guard_unlock();
+        number = next;
+    }
+    return bytes;
+}
+
+static bool small_wants_purge(void)
+{
+    size_t locked = pt_segment_small_locked();
+    size_t unused = locked > state.small_live ? locked - state.small_live : 0;
+    /* A purge that found little to give back is not tried again before things have changed. */
+    bool changed = locked > state.small_purged_at + SMALL_SLACK || unused > 2 * SMALL_SLACK + locked / 2;
+    bool wants = unused > SMALL_SLACK && changed && room_exceeded();
+    if (wants) {
+        state.small_purged_at = locked;
+    }
+    return wants;
+}
+
+/* ---- making blocks ---- */
+
+/* Stock is page aligned and O_DIRECT needs 512 bytes; below a page the size itself says what its user may expect. */
+static size_t small_alignment(size_t bytes)
+{
+    size_t natural = bytes & -bytes;
+    return bytes >= PT_PAGE ? PT_PAGE : bytes % 512 == 0 ? natural : 64;
+}
+
+/* A record for exact pages, from the cache or fresh; 0 with the errno in *error. */
+static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
+{
+    size_t need = pt_pages_up(bytes, PT_PAGE);
+    uint32_t number = 0, victims = 0;
+    if (locked) {
+        pt_guard_lock();
+        number = pt_cache_take(need);
+        state.pending += need; /* until it is live, or failed */
+        victims = choose_victims();
+        pt_guard_unlock();
+        destroy(victims);
+    }
+
+    struct pt_record *r = pt_table_record(number);
+    *reused = number != 0 && r->locked >= need;
+    if (number != 0 && r->locked != need) {
+        char *end = (char *)r->base + r->locked;
+        if (r->locked > need) {
+            pt_lock_release(end - (r->locked - need), r->locked - need);
+        } else if (pt_lock_acquire(end, need - r->locked) != 0) {
+            r->next = 0;
+            destroy(number);
+            number = 0;
+        }
+    }
+    if (number != 0) {
+        pt_table_write_begin(r);
+        r->locked = need;
+        pt_table_write_end(r);
+        return number;
+    }
+
+    size_t capacity;
+    void *base = pt_arena_exact(bytes, &capacity);
+    if (base == NULL) {
+        *error = ENOBUFS;
+        return 0;
+    }
+    if (locked && pt_lock_acquire(base, need) != 0) {
+        *error = pt_lock_error();
+        pt_arena_exact_free(base);
+        return 0;
+    }
+    pt_guard_lock();
+    number = pt_table_take_record();
+    if (number != 0) {
+        r = pt_table_record(number);
+        pt_table_write_begin(r);
+        r->state = PT_CACHED;
+        r->flags = PT_EXACT | (locked ? 0 : PT_PAGEABLE);
+        r->base = (uintptr_t)base;
+        r->asked = bytes;
+        r->locked = locked ? need : 0;
+        r->capacity = capacity;
+        pt_table_write_end(r);
+        if (pt_table_index(number) != 0) {
+            pt_table_give_record(number);
+            number = 0;
+        } else {
+            state.exact_few += capacity < EXACT_ALWAYS;
+        }
+    }
+    pt_guard_unlock();
+    if (number == 0) {
+        if (locked) {
+            pt_lock_release(base, need);
+        }
+        pt_arena_exact_free(base);
+        *error = ENOMEM;
+    }
+    return number;
+}
+
+/* A record for a block in a shared, locked segment. The index is set when the block goes live. */
+static uint32_t make_small(size_t bytes, bool *reused, int *error)
+{
+    size_t capacity, before = pt_segment_small_locked();
+    void *base = pt_arena_small(bytes, small_alignment(bytes), &capacity);
+    if (base == NULL) {
+        *error = pt_lock_error() != 0 ? pt_lock_error() : ENOBUFS;
+        return 0;
+    }
+    pt_guard_lock();
+    uint32_t number = pt_table_take_record();
+    if (number != 0) {
+        struct pt_record *r = pt_table_record(number);
+        pt_table_write_begin(r);
+        r->state = PT_CACHED;
+        r->flags = 0;
+        r->base = (uintptr_t)base;
+        r->asked = bytes;
+        r->locked = r->capacity = capacity;
+        pt_table_write_end(r);
+        if (pt_table_index(number) != 0) {
+            pt_table_give_record(number);
+            number = 0;
+        }
+    }
+    pt_guard_unlock();
+    if (number == 0) {
+        pt_arena_small_free(base);
+        *error = ENOMEM;
+    }
+    *reused = pt_segment_small_locked() <= before;
+    return number;
+}
+
+uint32_t pt_room_make(size_t bytes, bool *reused, int *error)
+{
+    bool exact = bytes > PT_ARENA_SLAB_MOST && (bytes >= EXACT_ALWAYS || state.exact_few < EXACT_FEW);
+    uint32_t number = exact ? make_exact(bytes, true, reused, error) : make_small(bytes, reused, error);
+    if (exact && number == 0) {
+        pt_guard_lock();
+        state.pending -= pt_pages_up(bytes, PT_PAGE);
+        pt_guard_unlock();
+    }
+    return number;
+}
+
+uint32_t pt_room_make_pageable(size_t bytes, int *error)
+{
+    bool reused;
+    return make_exact(bytes, false, &reused, error);
+}
+
+void pt_room_live(struct pt_record *r)
+{
+    bool exact = (r->flags & PT_EXACT) != 0;
+    *(exact ? &state.exact_live : &state.small_live) += r->locked;
+    state.pending -= exact ? r->locked : 0; /* a pageable one has none */
+    pt_table()->counters.cached_locked = pt_cache_bytes();
+}
+
+/* ---- giving back ---- */
+
+struct pt_leftover pt_room_end(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    struct pt_leftover left = {0};
+    if ((r->flags & PT_EXACT) != 0) {
+        state.exact_live -= r->locked;
+        pt_table_write_begin(r);
+        r->state = PT_CACHED;
+        pt_table_write_end(r);
+        if ((r->flags & PT_PAGEABLE) != 0) {
+            r->next = 0;
+            left.victims = number;
+        } else {
+            pt_cache_put(number, pt_table_now());
+            left.victims = choose_victims();
+        }
+    } else {
+        state.small_live -= r->locked;
+        left.small = (void *)r->base;
+        left.purge = small_wants_purge();
+        pt_table_unindex(number);
+        pt_table_give_record(number);
+    }
+    return left;
+}
+
+void pt_room_clean(const struct pt_leftover *left)
+{
+    if (left->small != NULL) {
+        pt_arena_small_free(left->small);
+    }
+    destroy(left->victims);
+    if (left->purge) {
+        pt_arena_small_purge();
+    }
+}
+
+size_t pt_room_cached(void)
+{
+    pt_guard_lock();
+    size_t small = pt_segment_small_locked();
+    size_t bytes = pt_cache_bytes() + (small > state.small_live ? small - state.small_live : 0);
+    pt_guard_unlock();
+    return bytes;
+}
+
+size_t pt_room_trim(void)
+{
+    if (!pt_process_owns()) {
+        return 0;
+    }
+    pt_guard_lock();
+    uint32_t victims = 0, number;
+    while ((number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
+        pt_table_record(number)->next = victims;
+        victims = number;
+    }
+    pt_table()->counters.cached_locked = 0;
+    pt_guard_unlock();
+    size_t bytes = destroy(victims), small = pt_segment_small_locked();
+    pt_arena_small_purge();
+    pt_segment_unlock_ahead();
+    size_t left = pt_segment_small_locked();
+    return bytes + (small > left ? small - left : 0);
+}
+
+bool pt_room_tick(void)
+{
+    uint64_t now = pt_table_now();
+    /* When memory is short the program needs it more than the cache does. */
+    uint64_t idle = pt_pressure_high() ? 0 : pt_option(PT_OPTION_IDLE) * 1000000000u;
+    uint32_t victims = 0, number;
+    pt_guard_lock();
+    while ((number = pt_cache_take_oldest(now > idle ? now - idle : 0)) != 0) {
+        pt_table_record(number)->next = victims;
+        victims = number;
+    }
+    pt_table()->counters.cached_locked = pt_cache_bytes();
+    /* jemalloc spreads its giving back over the idle time; what has not changed for two of those is fragmentation. */
+    size_t small_unused = pt_segment_small_locked() - state.small_live;
+    state.small_unchanged = small_unused == state.small_unused ? state.small_unchanged + 1 : 0;
+    state.small_unused = small_unused;
+    bool quiet = state.small_unchanged > 4;
+    bool busy = pt_cache_bytes() > 0 || (small_unused > 0 && state.small_unchanged <= 8);
+    pt_guard_unlock();
+    destroy(victims);
+    pt_arena_small_decay();
+    if (quiet) {
+        pt_segment_unlock_ahead();
+    }
+    return busy;
+}

@@ -1,0 +1,43 @@
+/* The memory of blocks: made exact or small, kept as a cache in the room under the peak, given back. Nothing here knows
+ * of tensors, managers or sites. Takes the guard itself unless it says otherwise. */
+#ifndef PT_ROOM_H
+#define PT_ROOM_H
+
+#include "table.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+void pt_room_reset(void);
+
+/* A record with memory for `bytes`, not alive yet: 0 on failure, with the errno in *error. *reused: nothing had to be
+ * locked for it. */
+uint32_t pt_room_make(size_t bytes, bool *reused, int *error);
+
+/* The same without a lock on its pages. */
+uint32_t pt_room_make_pageable(size_t bytes, int *error);
+
+/* The record goes live. With the guard held. */
+void pt_room_live(struct pt_record *r);
+
+/* A live record ends: its memory waits for reuse, or is left to be given back by pt_room_clean(), which the caller calls
+ * once the guard is no longer held. With the guard held. */
+struct pt_leftover {
+    uint32_t victims;
+    void *small;
+    bool purge;
+};
+struct pt_leftover pt_room_end(uint32_t number);
+void pt_room_clean(const struct pt_leftover *left);
+
+/* Bytes locked and free: the cache, and free runs of the small region. */
+size_t pt_room_cached(void);
+
+/* Unlocks everything that is not in use; returns the bytes. */
+size_t pt_room_trim(void);
+
+/* Gives back what has been idle for too long; false when nothing is left to watch. */
+bool pt_room_tick(void);
+
+#endif
