@@ -1,11 +1,11 @@
 #include "site.h"
 
 #include "ask.h"
+#include "name.h"
 #include "options.h"
 #include "python.h"
 #include "table.h"
 
-#include <dlfcn.h>
 #include <execinfo.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -19,7 +19,6 @@
 #define WALK_MOST 48
 #define LIBRARY_FRAMES_MOST 4
 #define NATIVE_MOST 16
-#define NAME_MOST 200
 
 struct stack {
     const void *caller;
@@ -45,7 +44,6 @@ static struct {
         uint32_t site;
         size_t budget;
     } leaves[LEAVES];
-    char directory[NAME_MOST]; /* where the program was when it first pinned */
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 void pt_site_init(void)
@@ -53,10 +51,7 @@ void pt_site_init(void)
     pthread_mutex_init(&state.mutex, NULL);
     memset(state.slots, 0, sizeof state.slots);
     memset(state.leaves, 0, sizeof state.leaves);
-    /* The system call: glibc's getcwd may allocate. */
-    if (syscall(SYS_getcwd, state.directory, sizeof state.directory) <= 0) {
-        state.directory[0] = '\0';
-    }
+    pt_name_init();
     pt_python_init();
     pt_ask_init();
     if (pt_option(PT_OPTION_STACK) == PT_STACK_FULL) {
@@ -93,81 +88,8 @@ static size_t slot_of(uint64_t key)
     return i;
 }
 
-static bool from_library(const char *file)
-{
-    return strstr(file, "/site-packages/") != NULL || strstr(file, "/dist-packages/") != NULL ||
-           strstr(file, "/lib/python3") != NULL || strncmp(file, "<frozen", 7) == 0;
-}
-
-/* What a person calls the file: relative to the packages or to the working directory. */
-static const char *short_path(const char *file)
-{
-    const char *packages = strstr(file, "-packages/");
-    size_t here = strlen(state.directory);
-    if (packages != NULL) {
-        return packages + strlen("-packages/");
-    }
-    if (here > 1 && strncmp(file, state.directory, here) == 0 && file[here] == '/') {
-        return file + here + 1;
-    }
-    return file;
-}
-
-/* "_ZN3foo3barEv" as "foo::bar"; anything more involved stays as it is. */
-static void plain_name(const char *symbol, char *out, size_t size)
-{
-    const char *s = symbol;
-    struct pt_text t;
-    pt_text_init(&t, out, size, -1);
-    if (strncmp(s, "_ZN", 3) == 0) {
-        s += 3;
-        s += *s == 'K';
-        while (*s >= '1' && *s <= '9') {
-            size_t len = 0;
-            while (*s >= '0' && *s <= '9') {
-                len = len * 10 + (size_t)(*s++ - '0');
-            }
-            char part[NAME_MOST];
-            if (len >= sizeof part || strlen(s) < len) {
-                break;
-            }
-            memcpy(part, s, len);
-            part[len] = '\0';
-            pt_text_add(&t, t.len > 0 ? "::%s" : "%s", part);
-            s += len;
-        }
-        if (t.len > 0 && (*s == 'E' || *s == 'C' || *s == 'D')) {
-            return;
-        }
-        pt_text_init(&t, out, size, -1);
-    }
-    pt_text_add(&t, "%s", symbol);
-}
-
-/* Name of the code at a return address, and of the object it lies in. No lock held: dladdr takes the loader's. */
-static void describe_native(const void *pc, char *symbol, char *object, size_t size)
-{
-    Dl_info info;
-    struct pt_text t;
-    symbol[0] = object[0] = '\0';
-    if (pc == NULL || dladdr((const char *)pc - 1, &info) == 0 || info.dli_fname == NULL) {
-        return;
-    }
-    const char *slash = strrchr(info.dli_fname, '/');
-    pt_text_init(&t, object, size, -1);
-    pt_text_add(&t, "%s", slash != NULL ? slash + 1 : info.dli_fname);
-    if (info.dli_sname != NULL) {
-        plain_name(info.dli_sname, symbol, size - 20);
-        pt_text_init(&t, symbol + strlen(symbol), 20, -1);
-        pt_text_add(&t, "+0x%x", (uint64_t)((uintptr_t)pc - (uintptr_t)info.dli_saddr));
-    } else {
-        pt_text_init(&t, symbol, size, -1);
-        pt_text_add(&t, "+0x%x", (uint64_t)((uintptr_t)pc - (uintptr_t)info.dli_fbase));
-    }
-}
-
 struct named_frame {
-    char file[NAME_MOST], function[NAME_MOST];
+    char file[PT_NAME_MOST], function[PT_NAME_MOST];
     uint32_t line;
 };
 
@@ -177,8 +99,8 @@ static unsigned name_frames(const struct stack *s, struct named_frame *out)
     unsigned kept = 0, library = 0;
     for (unsigned i = 0; i < s->count && kept < PT_SITE_FRAMES; i++) {
         struct named_frame *f = &out[kept];
-        pt_python_describe(&s->frames[i], f->file, f->function, NAME_MOST, &f->line);
-        bool is_library = from_library(f->file);
+        pt_python_describe(&s->frames[i], f->file, f->function, PT_NAME_MOST, &f->line);
+        bool is_library = pt_name_is_library(f->file);
         if (!is_library || library < LIBRARY_FRAMES_MOST) {
             kept++;
             library += is_library;
@@ -186,7 +108,7 @@ static unsigned name_frames(const struct stack *s, struct named_frame *out)
     }
     for (unsigned i = 0; i < s->native_count && kept < PT_SITE_FRAMES; i++) {
         struct named_frame *f = &out[kept++];
-        describe_native(s->native[i], f->function, f->file, NAME_MOST);
+        pt_name_native(s->native[i], f->function, f->file, PT_NAME_MOST);
         f->line = 0;
     }
     return kept;
@@ -196,9 +118,9 @@ static unsigned name_frames(const struct stack *s, struct named_frame *out)
 static uint32_t create(const struct stack *s, uint64_t key)
 {
     struct named_frame named[PT_SITE_FRAMES];
-    char symbol[NAME_MOST], object[NAME_MOST];
+    char symbol[PT_NAME_MOST], object[PT_NAME_MOST];
     unsigned kept = name_frames(s, named);
-    describe_native(s->caller, symbol, object, NAME_MOST);
+    pt_name_native(s->caller, symbol, object, PT_NAME_MOST);
 
     pthread_mutex_lock(&state.mutex);
     size_t slot = slot_of(key);
@@ -213,10 +135,10 @@ static uint32_t create(const struct stack *s, uint64_t key)
                                  .thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid),
                                  .smallest = UINT64_MAX};
         for (unsigned i = 0; i < kept; i++) {
-            site->frames[i] = (struct pt_frame){.file = pt_table_intern(short_path(named[i].file)),
+            site->frames[i] = (struct pt_frame){.file = pt_table_intern(pt_name_short_path(named[i].file)),
                                                 .function = pt_table_intern(named[i].function),
                                                 .line = named[i].line};
-            if (from_library(named[i].file) || named[i].line == 0) {
+            if (pt_name_is_library(named[i].file) || named[i].line == 0) {
                 site->library |= 1u << i;
             }
         }

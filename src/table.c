@@ -1,5 +1,6 @@
 #include "table.h"
 
+#include "level.h"
 #include "pages.h"
 
 #include <errno.h>
@@ -18,15 +19,6 @@
 #define STRINGS_MOST ((uint64_t)32 << 20)
 #define ANCESTORS_MOST 8
 
-/* One index level: an entry a granule over a part of the range, opened as far as it is used. The low half of an entry is
- * the record's number; in the small region the high half is how many bytes of a live block follow from the granule's
- * start, so that one load answers pt_table_covers. */
-struct level {
-    _Atomic uint64_t *entries;
-    size_t granule, bytes;
-    _Atomic size_t opened;
-};
-
 /* The same for an exact block, whose entries stay as they are while it is reused. Index and extents are private, so a
  * forked child keeps the state of its birth. */
 struct extent {
@@ -38,68 +30,13 @@ struct map {
     struct pt_table *table;
     struct extent *extents;
     struct pt_range range;
-    struct level exact, page, fine;
+    struct pt_level exact, page, fine;
 };
 
 static struct map current;
 static struct map ancestors[ANCESTORS_MOST];
 static size_t ancestor_count;
 static uint32_t free_records;
-
-static int level_init(struct level *l, size_t span, size_t granule)
-{
-    l->granule = granule;
-    l->bytes = pt_pages_up(span / granule * sizeof(uint64_t), PT_PAGE);
-    l->entries = pt_pages_reserve(l->bytes);
-    atomic_store(&l->opened, 0);
-    return l->entries != NULL ? 0 : -ENOMEM;
-}
-
-/* Called with the manager's lock held. */
-static int level_open(struct level *l, size_t offset_end)
-{
-    size_t need = pt_pages_up((offset_end / l->granule + 1) * sizeof(uint64_t), PT_HUGE);
-    size_t opened = atomic_load(&l->opened);
-    need = need < l->bytes ? need : l->bytes;
-    if (need <= opened) {
-        return 0;
-    }
-    int error = pt_pages_open((char *)l->entries + opened, need - opened);
-    if (error == 0) {
-        pt_pages_want_huge((char *)l->entries + opened, need - opened); /* lookups jump: spare them TLB misses */
-        atomic_store_explicit(&l->opened, need, memory_order_release);
-    }
-    return error;
-}
-
-static uint64_t level_get(const struct level *l, size_t offset)
-{
-    size_t i = offset / l->granule;
-    if ((i + 1) * sizeof(uint64_t) > atomic_load_explicit(&l->opened, memory_order_acquire)) {
-        return 0;
-    }
-    return atomic_load_explicit(&l->entries[i], memory_order_acquire);
-}
-
-static uint32_t number_in(uint64_t entry)
-{
-    return (uint32_t)entry;
-}
-
-static size_t left_in(uint64_t entry)
-{
-    return entry >> 32;
-}
-
-/* Fills in the granules of a block. `covered`: with the bytes that follow, else with none. */
-static void level_set(struct level *l, size_t offset, size_t len, uint32_t number, bool covered)
-{
-    size_t end = offset + len;
-    for (size_t i = offset / l->granule; i * l->granule < end; i++) {
-        uint64_t left = covered ? end - i * l->granule : 0;
-        atomic_store_explicit(&l->entries[i], left << 32 | number, memory_order_release);
-    }
-}
 
 int pt_table_init(int rank)
 {
@@ -116,8 +53,8 @@ int pt_table_init(int rank)
             return -ENOMEM;
         }
     }
-    if (level_init(&m.exact, exact, EXACT_GRANULE) != 0 || level_init(&m.page, m.range.small, PT_PAGE) != 0 ||
-        level_init(&m.fine, m.range.small, FINE_GRANULE) != 0) {
+    if (pt_level_init(&m.exact, exact, EXACT_GRANULE) != 0 || pt_level_init(&m.page, m.range.small, PT_PAGE) != 0 ||
+        pt_level_init(&m.fine, m.range.small, FINE_GRANULE) != 0) {
         return -ENOMEM;
     }
     size_t extents = pt_pages_up(records * sizeof(struct extent), PT_PAGE);
@@ -231,7 +168,7 @@ void pt_table_give_record(uint32_t number)
 }
 
 /* The level that a block belongs to, the block's offset in it, and how many bytes of it are indexed. */
-static struct level *level_of(const struct pt_record *r, size_t *offset, size_t *len)
+static struct pt_level *level_of(const struct pt_record *r, size_t *offset, size_t *len)
 {
     size_t at = r->base - (uintptr_t)current.range.base;
     if (at >= current.range.small) {
@@ -247,10 +184,10 @@ static struct level *level_of(const struct pt_record *r, size_t *offset, size_t 
 int pt_table_index(uint32_t number)
 {
     size_t offset, len;
-    struct level *l = level_of(pt_table_record(number), &offset, &len);
-    int error = level_open(l, offset + len);
+    struct pt_level *l = level_of(pt_table_record(number), &offset, &len);
+    int error = pt_level_open(l, offset + len);
     if (error == 0) {
-        level_set(l, offset, len, number, l != &current.exact);
+        pt_level_set(l, offset, len, number, l != &current.exact);
     }
     return error;
 }
@@ -258,20 +195,20 @@ int pt_table_index(uint32_t number)
 void pt_table_unindex(uint32_t number)
 {
     size_t offset, len;
-    struct level *l = level_of(pt_table_record(number), &offset, &len);
-    level_set(l, offset, len, 0, false);
+    struct pt_level *l = level_of(pt_table_record(number), &offset, &len);
+    pt_level_set(l, offset, len, 0, false);
 }
 
 void pt_table_mark_released(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     size_t offset, len;
-    struct level *l = level_of(r, &offset, &len);
+    struct pt_level *l = level_of(r, &offset, &len);
     pt_table_write_begin(r);
     r->flags |= PT_RELEASED;
     pt_table_write_end(r);
     if (l != &current.exact) {
-        level_set(l, offset, len, number, false);
+        pt_level_set(l, offset, len, number, false);
     }
 }
 
@@ -303,12 +240,12 @@ static bool covers(const struct map *m, const void *p, size_t n)
         return false;
     }
     if (offset < m->range.small) {
-        uint64_t entry = level_get(&m->page, offset);
+        uint64_t entry = pt_level_get(&m->page, offset);
         size_t granule = entry != 0 ? PT_PAGE : FINE_GRANULE;
-        size_t left = left_in(entry != 0 ? entry : level_get(&m->fine, offset)), at = offset % granule;
+        size_t left = pt_level_left(entry != 0 ? entry : pt_level_get(&m->fine, offset)), at = offset % granule;
         return at <= left && n <= left - at && left > 0;
     }
-    const struct extent *e = &m->extents[number_in(level_get(&m->exact, offset - m->range.small))];
+    const struct extent *e = &m->extents[pt_level_number(pt_level_get(&m->exact, offset - m->range.small))];
     uint64_t where = atomic_load_explicit(&e->where, memory_order_acquire);
     uint64_t asked = atomic_load_explicit(&e->asked, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
@@ -336,12 +273,12 @@ struct pt_found pt_table_find(const void *p)
     if (offset >= m->range.size || m->table == NULL) {
         return found;
     }
-    uint64_t entry = offset >= m->range.small ? level_get(&m->exact, offset - m->range.small)
-                                              : level_get(&m->page, offset);
+    uint64_t entry = offset >= m->range.small ? pt_level_get(&m->exact, offset - m->range.small)
+                                              : pt_level_get(&m->page, offset);
     if (entry == 0 && offset < m->range.small) {
-        entry = level_get(&m->fine, offset);
+        entry = pt_level_get(&m->fine, offset);
     }
-    uint32_t number = number_in(entry);
+    uint32_t number = pt_level_number(entry);
     if (number == 0) {
         return found;
     }
@@ -393,19 +330,19 @@ static bool forget(struct map *m, const void *p)
         return false;
     }
     if (offset >= m->range.small) {
-        struct extent *e = &m->extents[number_in(level_get(&m->exact, offset - m->range.small))];
+        struct extent *e = &m->extents[pt_level_number(pt_level_get(&m->exact, offset - m->range.small))];
         bool starts = (atomic_load(&e->where) & 0xffffffffffffu) == (uintptr_t)p;
         if (starts) {
             atomic_store(&e->where, 0);
         }
         return starts;
     }
-    struct level *l = level_get(&m->page, offset) != 0 ? &m->page : &m->fine;
-    uint64_t entry = level_get(l, offset);
-    uint64_t before = offset >= l->granule ? level_get(l, offset - l->granule) : 0;
-    bool starts = left_in(entry) > 0 && offset % l->granule == 0 && number_in(before) != number_in(entry);
+    struct pt_level *l = pt_level_get(&m->page, offset) != 0 ? &m->page : &m->fine;
+    uint64_t entry = pt_level_get(l, offset);
+    uint64_t before = offset >= l->granule ? pt_level_get(l, offset - l->granule) : 0;
+    bool starts = pt_level_left(entry) > 0 && offset % l->granule == 0 && pt_level_number(before) != pt_level_number(entry);
     if (starts) {
-        level_set(l, offset, left_in(entry), number_in(entry), false);
+        pt_level_set(l, offset, pt_level_left(entry), pt_level_number(entry), false);
     }
     return starts;
 }
