@@ -42,6 +42,11 @@ uint32_t pt_manager_new(void);
  * 0. */
 uint32_t pt_manager_of(const void *key, bool make);
 
+/* Whether the address lies in memory of ours that is registered with the device in use: then nobody else may do or undo
+ * that. And whether all of [p, p + len) does, in one live block, which is registered first if need be. */
+bool pt_manager_registered(const void *p);
+bool pt_manager_register(const void *p, size_t len);
+
 /* The manager goes, and its key: tensors' blocks are released, raw blocks given back. */
 void pt_manager_close(uint32_t manager);
 

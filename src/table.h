@@ -23,7 +23,8 @@ enum {
     PT_TENSOR = 2,    /* goes back when its last tensor is dropped; else at free() */
     PT_PAGEABLE = 4,  /* not locked: PINTENSOR_ON_LIMIT=pageable */
     PT_EXACT = 8,     /* lies in the exact region; else in the small one */
-    PT_DROPPED = 16   /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
+    PT_DROPPED = 16,  /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
+    PT_REGISTERED = 32 /* an exact block whose lock is a device's registration, not mlock */
 };
 
 /* One stretch of memory. The record stays with it while it waits in the cache; `generation` tells the blocks
