@@ -353,7 +353,8 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     if (q->bytes <= (size_t)1 << 46) {
         number = make(q->bytes, &reused, &last_failure);
         /* Where mlock is refused a device that came into use since may not be. */
-        if (number == 0 && (pt_device_look() | (pt_manager_trim() > 0))) {
+        bool came = number == 0 && pt_device_look(), freed = number == 0 && pt_manager_trim() > 0;
+        if (came || freed) {
             number = make(q->bytes, &reused, &last_failure);
         }
         if (number == 0 && pt_option(PT_OPTION_ON_LIMIT) == PT_LIMIT_PAGEABLE) {
