@@ -306,5 +306,93 @@ def fork_8_torch():
     time_fork()
 
 
+def managed(t):
+    libc.pintensor_is_managed.restype = ctypes.c_bool
+    return libc.pintensor_is_managed(ctypes.c_void_p(t.data_ptr()), ctypes.c_size_t(t.numel() * t.element_size()))
+
+
+class Numbers:
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, i):
+        import torch
+        return torch.full((1000,), float(i))
+
+
+def cycles(torch, label):
+    for size in (4096, MIB, 64 * MIB):
+        torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        begin = time.perf_counter()
+        for _ in range(2000):
+            torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        print(f"a cycle of {size} bytes, {label}: {(time.perf_counter() - begin) / 2000 * 1e6:.2f} us")
+
+
+def bridge():
+    """torch's own allocator is served; BRIDGE is the bridge's path."""
+    torch = context()
+    import torch.utils.data
+    old = torch.empty(MIB, dtype=torch.uint8, pin_memory=True)
+    cycles(torch, "torch")
+    is_so("the bridge starts", ctypes.CDLL(os.environ["BRIDGE"]).pintensor_bridge_start() == 0)
+    cycles(torch, "ours")
+    begin = time.perf_counter()
+    big = torch.empty(GIB + 4096, dtype=torch.uint8, pin_memory=True)
+    print(f"first 1 GiB: {(time.perf_counter() - begin) * 1000:.1f} ms")
+    is_so("torch.empty is ours", managed(big) and big.is_pinned() and not managed(old))
+    t = torch.arange(1 << 20, dtype=torch.float32).pin_memory()
+    is_so("pin_memory() is, and slices of it", managed(t) and t[5:10].is_pinned() and managed(t[5:10]))
+    is_so("nothing of no elements", torch.empty(0, pin_memory=True).numel() == 0)
+    on = t.to("cuda", non_blocking=True)
+    torch.cuda.synchronize()
+    is_so("what arrives is what was sent", bool((on.cpu() == torch.arange(1 << 20)).all()))
+    del old
+
+    side = torch.cuda.Stream()
+    source = torch.full((64 * MIB,), 7, dtype=torch.uint8).pin_memory()
+    at = source.data_ptr()
+    target = torch.zeros(64 * MIB, dtype=torch.uint8, device="cuda")
+    torch.cuda.synchronize()
+    with torch.cuda.stream(side):
+        torch.cuda._sleep(400_000_000)
+        target.copy_(source, non_blocking=True)
+    begin = time.perf_counter()
+    del source
+    waited = time.perf_counter() - begin
+    other = torch.full((64 * MIB,), 9, dtype=torch.uint8).pin_memory()
+    is_so("dropped in flight: the drop does not wait", waited < 0.002 and not side.query())
+    is_so("and the memory is not reused before", other.data_ptr() != at)
+    side.synchronize()
+    is_so("so the copy is right", int(target.min()) == 7 and int(target.max()) == 7)
+    again = torch.empty(64 * MIB, dtype=torch.uint8, pin_memory=True)
+    is_so("after the copy it is", again.data_ptr() == at)
+
+    loader = torch.utils.data.DataLoader(Numbers(), batch_size=8, num_workers=4, pin_memory=True)
+    batches = list(loader)
+    is_so("DataLoader's batches are ours", all(managed(b) and b.is_pinned() for b in batches))
+    is_so("and hold what they should", sum(float(b.sum()) for b in batches) == 1000.0 * 64 * 63 / 2)
+
+    graph, kept = torch.cuda.CUDAGraph(), torch.full((1000,), 3.0).pin_memory()
+    place, out = kept.data_ptr(), torch.zeros(1000, device="cuda")
+    with torch.cuda.graph(graph):
+        out.copy_(kept, non_blocking=True)
+        inside = torch.empty(1000, pin_memory=True)
+        inside.copy_(out, non_blocking=True)
+    del kept
+    news = [torch.empty(1000, pin_memory=True) for _ in range(100)]
+    is_so("a block that a capture used is never reused", all(n.data_ptr() != place for n in news))
+    graph.replay()
+    torch.cuda.synchronize()
+    is_so("pinning inside a capture works", float(inside[0]) == 3.0)
+
+    stats = torch.cuda.host_memory_stats()
+    is_so("torch's statistics know our blocks", stats["active_bytes.current"] >= GIB and stats["allocated_bytes.current"] >= GIB)
+    del big, again, other
+    before = torch.cuda.host_memory_stats()["allocated_bytes.current"]
+    torch._C._host_emptyCache()
+    is_so("an empty-cache call gives back", before - torch.cuda.host_memory_stats()["allocated_bytes.current"] >= GIB)
+
+
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 globals()[sys.argv[1]]()
