@@ -219,6 +219,10 @@ make_() { # DIR [CONFIGURE-ARG…]
     shift
     (
         cd "$SETUP_ROOT" && { [[ -x configure ]] || autoreconf -fi; } || exit
+        if [[ -f config.status ]]; then
+            echo "this checkout was configured in place, which rules out other build folders: run 'make distclean' in it first"
+            exit 1
+        fi
         mkdir -p "$dir" && cd "$dir" || exit
         [[ -f Makefile ]] || "$SETUP_ROOT/configure" "$@" || exit
         make -j"$(nproc)"
