@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <jemalloc/jemalloc.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -12,6 +13,31 @@
  * another one. No retained-extent growth (our hooks decide how much to lock ahead), no thread caches (they
  * would hide freed blocks from the limits), and no decay but what we ask for. */
 const char *malloc_conf = "retain:false,narenas:1,tcache:false,dirty_decay_ms:-1,muzzy_decay_ms:0";
+
+/* jemalloc 5.3.0 does not take its radix tree's lock before a fork: a child forked while another thread grows the tree would
+ * wait for it for ever. So no thread is inside jemalloc while this process forks. A writer goes first, or steady traffic
+ * would hold fork() up. Calls do not nest. */
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+static void enter(void)
+{
+    pthread_rwlock_rdlock(&gate);
+}
+
+static void leave(void)
+{
+    pthread_rwlock_unlock(&gate);
+}
+
+static void before_fork(void)
+{
+    pthread_rwlock_wrlock(&gate);
+}
+
+static void after_fork_in_child(void)
+{
+    gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+}
 
 static void *small_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
                          unsigned arena)
@@ -124,6 +150,15 @@ static int name_to_mib(const char *name, size_t mib[3])
     return -error;
 }
 
+/* After jemalloc has registered its own handlers, so that ours runs before them: who is inside must get out. */
+static int watch_forks(void)
+{
+    static bool done; /* children inherit it */
+    int error = done ? 0 : pthread_atfork(before_fork, leave, after_fork_in_child);
+    done = done || error == 0;
+    return -error;
+}
+
 int pt_arena_init(void)
 {
     int error = create(&small_hooks, &state.small);
@@ -139,45 +174,60 @@ int pt_arena_init(void)
     if (error == 0) {
         error = name_to_mib("arena.0.dirty_decay_ms", state.idle);
     }
+    if (error == 0) {
+        error = watch_forks();
+    }
     return error;
 }
 
 void *pt_arena_small(size_t size, size_t align, size_t *usable)
 {
     int flags = MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
+    enter();
     void *p = mallocx(size, flags);
     *usable = p != NULL ? sallocx(p, flags) : 0;
+    leave();
     return p;
 }
 
 void pt_arena_small_free(void *p)
 {
+    enter();
     dallocx(p, MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE);
+    leave();
 }
 
 void *pt_arena_exact(size_t size, size_t *usable)
 {
     size_t align = size >= PT_HUGE ? PT_HUGE : PT_ARENA_GRANULE;
     int flags = MALLOCX_ARENA(state.exact) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
+    enter();
     void *p = mallocx(size, flags);
     *usable = p != NULL ? sallocx(p, flags) : 0;
+    leave();
     return p;
 }
 
 void pt_arena_exact_free(void *p)
 {
+    enter();
     dallocx(p, MALLOCX_ARENA(state.exact) | MALLOCX_TCACHE_NONE);
+    leave();
 }
 
 void pt_arena_small_decay(void)
 {
+    enter();
     (void)mallctlbymib(state.decay, state.mib_len, NULL, NULL, NULL, 0);
+    leave();
     pt_segment_sweep();
 }
 
 void pt_arena_small_purge(void)
 {
+    enter();
     (void)mallctlbymib(state.purge, state.mib_len, NULL, NULL, NULL, 0);
+    leave();
     pt_segment_sweep();
 }
 
