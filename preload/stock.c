@@ -3,6 +3,8 @@
 #include "log.h"
 
 #include <dlfcn.h>
+#include <link.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +24,42 @@ void *stock_of_caller(const void *caller, const char *symbol)
     bool is_ours = found != NULL && dladdr(found, &theirs) != 0 &&
                    dladdr((void *)stock_of_caller, &ours) != 0 && theirs.dli_fbase == ours.dli_fbase;
     return is_ours ? NULL : found;
+}
+
+struct wanted {
+    const char *library;
+    char path[4096];
+};
+
+static int match(struct dl_phdr_info *info, size_t size, void *out)
+{
+    (void)size;
+    struct wanted *w = out;
+    const char *slash = strrchr(info->dlpi_name, '/');
+    const char *name = slash != NULL ? slash + 1 : info->dlpi_name;
+    size_t len = strlen(info->dlpi_name);
+    if (strncmp(name, w->library, strlen(w->library)) != 0 || len >= sizeof w->path) {
+        return 0;
+    }
+    memcpy(w->path, info->dlpi_name, len + 1);
+    return 1;
+}
+
+void *stock_of_library(const void *caller, const char *library, const char *symbol)
+{
+    void *found = dlsym(RTLD_NEXT, symbol);
+    if (found == NULL) {
+        found = stock_of_caller(caller, symbol);
+    }
+    struct wanted w = {.library = library};
+    if (found == NULL && dl_iterate_phdr(match, &w) != 0) {
+        void *object = dlopen(w.path, RTLD_NOLOAD | RTLD_LAZY);
+        if (object != NULL) {
+            found = dlsym(object, symbol);
+            dlclose(object);
+        }
+    }
+    return found;
 }
 
 void *stock_next(const char *symbol)

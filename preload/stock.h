@@ -7,6 +7,10 @@
 /* The definition of `symbol` in the very object that `caller` lies in, or NULL. */
 void *stock_of_caller(const void *caller, const char *symbol);
 
+/* The definition that a call from `caller` would have reached: the next one that all objects see, or what the caller's own
+ * object brings along, or that of any loaded library whose file's name begins so. NULL: there is none. */
+void *stock_of_library(const void *caller, const char *library, const char *symbol);
+
 /* The next definition of a libc function. Never NULL. */
 void *stock_next(const char *symbol);
 

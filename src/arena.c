@@ -111,8 +111,15 @@ static bool merge(extent_hooks_t *h, void *a, size_t size_a, void *b, size_t siz
     return false;
 }
 
+/* A copy to or from a device must not cross from one registration into another. */
+static bool small_merge(extent_hooks_t *h, void *a, size_t size_a, void *b, size_t size_b, bool committed,
+                        unsigned arena)
+{
+    return !pt_segment_joined(a < b ? b : a) || merge(h, a, size_a, b, size_b, committed, arena);
+}
+
 static extent_hooks_t small_hooks = {
-    .alloc = small_alloc, .commit = small_commit, .decommit = small_decommit, .split = split, .merge = merge};
+    .alloc = small_alloc, .commit = small_commit, .decommit = small_decommit, .split = split, .merge = small_merge};
 static extent_hooks_t exact_hooks = {.alloc = exact_alloc, .split = split, .merge = merge};
 
 static struct {

@@ -1,5 +1,6 @@
 #include "lock.h"
 
+#include "device.h"
 #include "pages.h"
 #include "populate.h"
 
@@ -57,6 +58,82 @@ void pt_lock_release(void *p, size_t len)
 {
     pt_pages_unlock(p, len);
     atomic_fetch_sub(&locked, len);
+}
+
+int pt_lock_register(void *p, size_t len)
+{
+    if (!pt_device_ready()) {
+        return -ENODEV;
+    }
+    pt_populate(p, len);
+    int error = pt_device_register(p, len);
+    if (error == 0) {
+        last_error = 0;
+        atomic_fetch_add(&locked, len);
+    } else {
+        pt_pages_discard(p, len);
+    }
+    return error;
+}
+
+void pt_lock_unregister(void *p, size_t len)
+{
+    if (len > 0) {
+        pt_device_unregister(p, len);
+        pt_pages_discard(p, len);
+        atomic_fetch_sub(&locked, len);
+    }
+}
+
+int pt_lock_hold(void *p, size_t len, bool *registered)
+{
+    *registered = pt_lock_register(p, len) == 0;
+    return *registered ? 0 : pt_lock_acquire(p, len);
+}
+
+void pt_lock_drop(void *p, size_t len, bool registered)
+{
+    registered ? pt_lock_unregister(p, len) : pt_lock_release(p, len);
+}
+
+/* A registration cannot be cut or added to, and a copy must not cross from one into another: it is made anew, of pages
+ * that mostly are there already. */
+static int reregister(char *p, size_t from, size_t to, bool *registered)
+{
+    pt_device_unregister(p, from);
+    atomic_fetch_sub(&locked, from);
+    if (to < from) {
+        pt_pages_discard(p + to, from - to);
+    }
+    int error = pt_lock_hold(p, to, registered);
+    if (error != 0) {
+        pt_pages_discard(p, from);
+    }
+    return error;
+}
+
+int pt_lock_resize(void *p, size_t from, size_t to, bool *registered)
+{
+    char *end = (char *)p + from;
+    int error = 0;
+    if (*registered && from != to) {
+        return reregister(p, from, to, registered);
+    }
+    if (from > to) {
+        pt_lock_release(end - (from - to), from - to);
+    } else if (from < to && (error = pt_lock_acquire(end, to - from)) != 0) {
+        pt_lock_release(p, from);
+    }
+    return error;
+}
+
+int pt_lock_convert(void *p, size_t len)
+{
+    int error = pt_device_register(p, len);
+    if (error == 0) {
+        pt_pages_unlock_keep(p, len);
+    }
+    return error;
 }
 
 size_t pt_lock_bytes(void)
@@ -121,9 +198,13 @@ void pt_lock_explain(size_t len, int error, struct pt_text *out)
     (void)pt_text_proc_number("/proc/self/status", "VmSize", &mapped_kib);
     (void)pt_text_proc_number("/proc/sys/vm/max_map_count", "", &most_mappings);
     size_t mappings = count_mappings();
+    int refused = pt_device_error();
     size_t locked_now = (size_t)locked_kib << 10;
 
     pt_text_add(out, "cannot lock %B more memory (%B locked now): ", len, locked_now);
+    if (refused != 0) {
+        pt_text_add(out, "the device's driver would not register it (its error %d), and ", refused);
+    }
     if (limit.rlim_cur != RLIM_INFINITY && locked_now + len > limit.rlim_cur &&
         !may_lock_without_limit()) {
         pt_text_add(out,

@@ -1,10 +1,11 @@
-/* How pages are locked: today with mlock. Owns the process's count of bytes locked by us and knows why a lock
+/* How pages are locked: by mlock, or by registering them with the device that the program uses. Owns the process's count of bytes locked by us and knows why a lock
  * was refused. Safe under jemalloc's locks: allocates nothing. */
 #ifndef PT_LOCK_H
 #define PT_LOCK_H
 
 #include "text.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void pt_lock_reset(void);
@@ -15,6 +16,21 @@ int pt_lock_acquire(void *p, size_t len);
 
 /* Unlocks and gives the pages back to the kernel; the addresses stay. */
 void pt_lock_release(void *p, size_t len);
+
+/* Registers and populates whole pages. 0; -ENODEV: the program uses no device, mlock is the lock to take; else refused.
+ * A registration is given back as it was made, whole. */
+int pt_lock_register(void *p, size_t len);
+void pt_lock_unregister(void *p, size_t len);
+
+/* Either: registers, or else mlocks. `registered` says which, and has to be given back with the range. */
+int pt_lock_hold(void *p, size_t len, bool *registered);
+void pt_lock_drop(void *p, size_t len, bool registered);
+
+/* A range that is held gets shorter or longer; its contents are undefined then. On failure nothing of it is held. */
+int pt_lock_resize(void *p, size_t from, size_t to, bool *registered);
+
+/* A range that was mlocked becomes registered, in place. On failure it stays as it is. */
+int pt_lock_convert(void *p, size_t len);
 
 size_t pt_lock_bytes(void);
 

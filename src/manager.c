@@ -1,6 +1,7 @@
 #include "manager.h"
 
 #include "account.h"
+#include "device.h"
 #include "ending.h"
 #include "guard.h"
 #include "idle.h"
@@ -70,7 +71,9 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     last_failure = ENOMEM;
     if (q->bytes <= (size_t)1 << 46) {
         number = pt_room_make(q->bytes, &reused, &last_failure);
-        if (number == 0 && pt_room_trim() > 0) {
+        /* Where mlock is refused a device that came into use since may not be. */
+        bool came = number == 0 && pt_device_look(), freed = number == 0 && pt_room_trim() > 0;
+        if (came || freed) {
             number = pt_room_make(q->bytes, &reused, &last_failure);
         }
         if (number == 0 && pt_option(PT_OPTION_ON_LIMIT) == PT_LIMIT_PAGEABLE) {
@@ -85,7 +88,7 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
     r->state = PT_LIVE;
-    r->flags = (uint8_t)((r->flags & (PT_EXACT | PT_PAGEABLE)) | (q->tensor ? PT_TENSOR : 0));
+    r->flags = (uint8_t)((r->flags & (PT_EXACT | PT_PAGEABLE | PT_REGISTERED)) | (q->tensor ? PT_TENSOR : 0));
     r->generation++;
     r->asked = q->bytes;
     r->dtype = (int8_t)q->dtype;

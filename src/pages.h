@@ -17,6 +17,11 @@ static inline size_t pt_pages_up(size_t n, size_t unit)
 /* Address space without memory, aligned to PT_HUGE; NULL if the address-space limit is met. */
 void *pt_pages_reserve(size_t len);
 
+/* The same, but what it will hold is shared with children made by fork, and address and offset are congruent modulo
+ * PT_HUGE, without which pt_pages_make_huge() has no effect. One such range at a time is known: the latest. */
+void *pt_pages_reserve_shared(size_t len);
+bool pt_pages_is_shared(const void *p);
+
 /* Reserved pages become readable and writable; they cost memory when touched. */
 int pt_pages_open(void *p, size_t len);
 
@@ -25,6 +30,12 @@ void *pt_pages_shared(size_t len);
 
 /* Asks for huge pages in the range; a hint. */
 void pt_pages_want_huge(void *p, size_t len);
+
+/* Makes the whole huge pages of a shared range present, as huge pages where the kernel can (6.1). A hint. */
+void pt_pages_make_huge(void *p, size_t len);
+
+/* Makes the pages present. A hint: Linux 5.14. */
+void pt_pages_make_present(void *p, size_t len);
 
 /* Has the limits checked and marks the range as locked, without touching it: pt_pages_lock has to follow, and may then
  * still find memory short. */
@@ -36,6 +47,9 @@ int pt_pages_lock(void *p, size_t len);
 
 /* Unlocks and gives the memory back; the addresses stay usable and read as zero. */
 void pt_pages_unlock(void *p, size_t len);
+
+/* Gives the memory of unlocked pages back; the addresses stay usable and read as zero. */
+void pt_pages_discard(void *p, size_t len);
 
 /* Unlocks only: at exit, when other threads may still read. */
 void pt_pages_unlock_keep(void *p, size_t len);

@@ -5,11 +5,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
 
 #define THREADS_MOST 16
 #define PART_LEAST ((size_t)32 << 20)
@@ -24,7 +19,10 @@ struct part {
 static void *touch(void *argument)
 {
     const struct part *part = argument;
-    (void)madvise(part->p, part->len, MADV_POPULATE_WRITE);
+    if (pt_pages_is_shared(part->p)) {
+        pt_pages_make_huge(part->p, part->len);
+    }
+    pt_pages_make_present(part->p, part->len);
     return NULL;
 }
 
@@ -38,11 +36,18 @@ static size_t processors(void)
 
 void pt_populate(void *p, size_t len)
 {
+    if (len < PT_HUGE) {
+        return;
+    }
     struct part parts[THREADS_MOST];
     size_t count = processors();
     count = count < len / PART_LEAST ? count : len / PART_LEAST;
     if (count < 2) {
-        return; /* the lock itself does as well */
+        struct part whole = {.p = p, .len = len};
+        if (pt_pages_is_shared(p)) {
+            (void)touch(&whole);
+        }
+        return; /* the lock itself does as well, but for huge pages of shared memory */
     }
     size_t each = pt_pages_up(len / count, PT_HUGE), made = 0, done = 0;
     /* The program's signals are not these threads' business; its memory policy they inherit. */

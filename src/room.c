@@ -2,6 +2,7 @@
 
 #include "arena.h"
 #include "cache.h"
+#include "device.h"
 #include "guard.h"
 #include "lock.h"
 #include "options.h"
@@ -40,7 +41,8 @@ static bool room_exceeded(void)
     const struct pt_counters *c = &pt_table()->counters;
     size_t live = state.exact_live + state.small_live + state.pending;
     size_t peak = live > c->peak_locked ? live : c->peak_locked;
-    size_t locked = state.exact_live + state.pending + pt_cache_bytes() + pt_segment_small_locked();
+    size_t locked = state.exact_live + state.pending + pt_cache_bytes() + pt_segment_small_locked() -
+                    pt_segment_small_spare();
     return locked > peak + peak / 20;
 }
 
@@ -68,7 +70,7 @@ static size_t destroy(uint32_t number)
         if ((r->flags & PT_PAGEABLE) != 0) {
             pt_pages_unlock((void *)r->base, pt_pages_up(r->asked, PT_PAGE));
         } else {
-            pt_lock_release((void *)r->base, r->locked);
+            pt_lock_drop((void *)r->base, r->locked, (r->flags & PT_REGISTERED) != 0);
         }
         pt_arena_exact_free((void *)r->base);
         pt_guard_lock();
@@ -119,29 +121,31 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
     struct pt_record *r = pt_table_record(number);
     *reused = number != 0 && r->locked >= need;
     if (number != 0 && r->locked != need) {
-        char *end = (char *)r->base + r->locked;
-        if (r->locked > need) {
-            pt_lock_release(end - (r->locked - need), r->locked - need);
-        } else if (pt_lock_acquire(end, need - r->locked) != 0) {
+        bool registered = (r->flags & PT_REGISTERED) != 0;
+        int refused = pt_lock_resize((void *)r->base, r->locked, need, &registered);
+        pt_table_write_begin(r);
+        r->locked = refused == 0 ? need : 0;
+        r->flags = (uint8_t)(registered ? r->flags | PT_REGISTERED : r->flags & ~PT_REGISTERED);
+        pt_table_write_end(r);
+        if (refused != 0) {
             r->next = 0;
             destroy(number);
             number = 0;
         }
     }
     if (number != 0) {
-        pt_table_write_begin(r);
-        r->locked = need;
-        pt_table_write_end(r);
         return number;
     }
 
+    (void)pt_device_look(); /* a block made from here on may be registered */
     size_t capacity;
     void *base = pt_arena_exact(bytes, &capacity);
     if (base == NULL) {
         *error = ENOBUFS;
         return 0;
     }
-    if (locked && pt_lock_acquire(base, need) != 0) {
+    bool registered = false;
+    if (locked && pt_lock_hold(base, need, &registered) != 0) {
         *error = pt_lock_error();
         pt_arena_exact_free(base);
         return 0;
@@ -152,7 +156,7 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
         r = pt_table_record(number);
         pt_table_write_begin(r);
         r->state = PT_CACHED;
-        r->flags = PT_EXACT | (locked ? 0 : PT_PAGEABLE);
+        r->flags = (uint8_t)(PT_EXACT | (locked ? 0 : PT_PAGEABLE) | (registered ? PT_REGISTERED : 0));
         r->base = (uintptr_t)base;
         r->asked = bytes;
         r->locked = locked ? need : 0;
@@ -168,7 +172,7 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
     pt_guard_unlock();
     if (number == 0) {
         if (locked) {
-            pt_lock_release(base, need);
+            pt_lock_drop(base, need, registered);
         }
         pt_arena_exact_free(base);
         *error = ENOMEM;
@@ -226,6 +230,37 @@ uint32_t pt_room_make_pageable(size_t bytes, int *error)
 {
     bool reused;
     return make_exact(bytes, false, &reused, error);
+}
+
+bool pt_room_registered(const void *p)
+{
+    if (!pt_table_ours(p) || !pt_process_owns()) {
+        return false;
+    }
+    struct pt_found f = pt_table_find(p);
+    return f.number != 0 && (f.flags & PT_EXACT) != 0 ? (f.flags & PT_REGISTERED) != 0 : pt_segment_registered(p);
+}
+
+bool pt_room_register(const void *p, size_t len)
+{
+    if (!pt_table_ours(p) || !pt_process_owns() || !pt_table_covers(p, len)) {
+        return false;
+    }
+    struct pt_found f = pt_table_find(p);
+    if (pt_room_registered(p) || f.number == 0 || (f.flags & PT_EXACT) == 0 || (f.flags & PT_PAGEABLE) != 0) {
+        return pt_room_registered(p);
+    }
+    /* Made before the program had a context. Whoever asks holds the block, so it stays meanwhile. */
+    struct pt_record *r = pt_table_record(f.number);
+    if (pt_lock_convert((void *)r->base, r->locked) != 0) {
+        return false;
+    }
+    pt_guard_lock();
+    pt_table_write_begin(r);
+    r->flags |= PT_REGISTERED;
+    pt_table_write_end(r);
+    pt_guard_unlock();
+    return true;
 }
 
 void pt_room_live(struct pt_record *r)

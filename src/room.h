@@ -18,6 +18,11 @@ uint32_t pt_room_make(size_t bytes, bool *reused, int *error);
 /* The same without a lock on its pages. */
 uint32_t pt_room_make_pageable(size_t bytes, int *error);
 
+/* Whether the address lies in memory of ours that is registered with the device in use: then nobody else may do or undo
+ * that. And whether all of [p, p + len) does, in one live block, which is registered first if need be. */
+bool pt_room_registered(const void *p);
+bool pt_room_register(const void *p, size_t len);
+
 /* The record goes live. With the guard held. */
 void pt_room_live(struct pt_record *r);
 

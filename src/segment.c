@@ -1,7 +1,9 @@
 #include "segment.h"
 
+#include "device.h"
 #include "lock.h"
 #include "pages.h"
+#include "step.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -30,13 +32,13 @@ static struct {
     char *locked;   /* the SMALL region is locked up to here, holes excepted */
     uint8_t *page;  /* what each page of the SMALL region is */
     size_t holes;   /* separate runs of HOLE pages */
+    bool registers; /* what was locked last is a step */
     _Atomic size_t small_locked;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 enum { SMALL, EXACT };
 
-/* USED: jemalloc's. FREE: given back by jemalloc, still locked. HOLE: given back and unlocked. */
-enum { USED, FREE, HOLE };
+enum { USED = PT_PAGE_USED, FREE = PT_PAGE_FREE, HOLE = PT_PAGE_HOLE };
 
 /* Under an address-space limit the program needs its share too: half of what is left is ours at most. */
 static size_t largest_range(void)
@@ -59,17 +61,21 @@ int pt_segment_init(void)
 {
     size_t size = largest_range();
     char *base = NULL;
-    while (size >= RANGE_SMALLEST && (base = pt_pages_reserve(size)) == NULL) {
+    bool shared = pt_device_in_use();
+    while (size >= RANGE_SMALLEST &&
+           (base = shared ? pt_pages_reserve_shared(size) : pt_pages_reserve(size)) == NULL) {
         size /= 2;
     }
     if (base == NULL) {
         return -ENOMEM;
     }
     size_t pages = pt_pages_up(size / 16 / PT_PAGE + 1, PT_PAGE);
-    uint8_t *page = pt_pages_reserve(pages);
-    if (page == NULL || pt_pages_open(page, pages) != 0) {
+    size_t book = pt_pages_up(pt_step_book(size / 16), PT_PAGE);
+    uint8_t *page = pt_pages_reserve(pages + book);
+    if (page == NULL || pt_pages_open(page, pages + book) != 0) {
         return -ENOMEM;
     }
+    pt_step_init(base, page, page + pages);
     pthread_mutex_init(&state.mutex, NULL); /* in a forked child another thread may have held it */
     state.range = (struct pt_range){.base = base, .small = size / 16, .size = size};
     state.next[SMALL] = state.opened[SMALL] = state.locked = base;
@@ -77,6 +83,7 @@ int pt_segment_init(void)
     state.end[EXACT] = base + size;
     state.page = page;
     state.holes = 0;
+    state.registers = false;
     atomic_store(&state.small_locked, 0);
     return 0;
 }
@@ -126,12 +133,79 @@ static int lock_up_to(char *need)
     }
 }
 
+/* What was locked ahead and not handed out; a step stays as it is. */
+static void unlock_ahead(void)
+{
+    if (!state.registers && state.locked > state.next[SMALL]) {
+        size_t len = (size_t)(state.locked - state.next[SMALL]);
+        pt_lock_release(state.next[SMALL], len);
+        state.locked -= len;
+        atomic_fetch_sub(&state.small_locked, len);
+    }
+}
+
+static size_t number_of(const void *p)
+{
+    return (size_t)((const char *)p - state.range.base) / PT_PAGE;
+}
+
+static char *address_of(size_t page)
+{
+    return state.range.base + page * PT_PAGE;
+}
+
+/* The step around `p` is locked again, if it went back. */
+static int restore_step(const char *p)
+{
+    long more = pt_step_restore(p);
+    if (more > 0) {
+        atomic_fetch_add(&state.small_locked, (size_t)more);
+    }
+    return more < 0 ? (int)more : 0;
+}
+
+/* From the step that is being handed out, or from a new one. */
+static char *take_registered(size_t size, size_t align)
+{
+    char *p = (char *)pt_pages_up((uintptr_t)state.next[SMALL], align);
+    if (state.registers && p + size <= state.locked) {
+        if (restore_step(p) != 0) {
+            return NULL;
+        }
+    } else {
+        size_t len = pt_pages_up(size, PT_HUGE);
+        p = find(SMALL, len, align > PT_HUGE ? align : PT_HUGE);
+        if (p == NULL) {
+            return NULL;
+        }
+        unlock_ahead();
+        if (pt_step_add(p, len) != 0) {
+            return NULL;
+        }
+        state.registers = true;
+        state.locked = p + len;
+        atomic_fetch_add(&state.small_locked, len);
+    }
+    memset(&state.page[number_of(p)], USED, size / PT_PAGE);
+    return p;
+}
+
+static char *take_mlocked(size_t size, size_t align)
+{
+    if (state.registers) { /* the rest of the step stays unused: no block may lie across its end */
+        state.next[SMALL] = state.locked;
+        state.registers = false;
+    }
+    char *p = find(SMALL, size, align);
+    return p == NULL || (p + size > state.locked && lock_up_to(p + size) != 0) ? NULL : p;
+}
+
 void *pt_segment_take_small(size_t size, size_t align)
 {
     pthread_mutex_lock(&state.mutex);
-    char *p = find(SMALL, size, align);
-    if (p != NULL && p + size > state.locked && lock_up_to(p + size) != 0) {
-        p = NULL;
+    char *p = pt_device_ready() ? take_registered(size, align) : NULL;
+    if (p == NULL) {
+        p = take_mlocked(size, align);
     }
     if (p != NULL) {
         state.next[SMALL] = p + size;
@@ -151,16 +225,6 @@ void *pt_segment_take_exact(size_t size, size_t align)
     return p;
 }
 
-static size_t number_of(const void *p)
-{
-    return (size_t)((const char *)p - state.range.base) / PT_PAGE;
-}
-
-static char *address_of(size_t page)
-{
-    return state.range.base + page * PT_PAGE;
-}
-
 /* How many of a run's two neighbours are holes: making the run one joins them, taking it out of one parts them. */
 static size_t holes_beside(size_t first, size_t end)
 {
@@ -175,11 +239,9 @@ static size_t end_of_run(size_t first, size_t most, uint8_t what)
     return first;
 }
 
-int pt_segment_relock(void *p, size_t len)
+static int fill_holes(size_t first, size_t end)
 {
-    size_t first = number_of(p), end = first + len / PT_PAGE;
     int error = 0;
-    pthread_mutex_lock(&state.mutex);
     for (size_t at = first; at < end && error == 0;) {
         size_t run = end_of_run(at, end, HOLE), n = (run - at) * PT_PAGE;
         if (n > 0 && (error = pt_lock_acquire(address_of(at), n)) == 0) {
@@ -190,6 +252,14 @@ int pt_segment_relock(void *p, size_t len)
         }
         at = end_of_run(end_of_run(run, end, FREE), end, USED);
     }
+    return error;
+}
+
+int pt_segment_relock(void *p, size_t len)
+{
+    size_t first = number_of(p), end = first + len / PT_PAGE;
+    pthread_mutex_lock(&state.mutex);
+    int error = pt_step_holds(p) ? restore_step(p) : fill_holes(first, end);
     if (error == 0) {
         memset(&state.page[first], USED, end - first);
     }
@@ -210,12 +280,33 @@ static void make_hole(size_t first, size_t end)
     atomic_fetch_sub(&state.small_locked, n);
 }
 
+/* Where the lock of a run's first page ends, or the run. */
+static size_t end_of_lock(size_t first, size_t end)
+{
+    for (size_t at = pt_pages_up(first + 1, PT_HUGE / PT_PAGE); at < end; at += PT_HUGE / PT_PAGE) {
+        if (!pt_step_joined(address_of(at))) {
+            return at;
+        }
+    }
+    return end;
+}
+
+/* Gives a run of FREE pages back, as far as their lock allows. */
+static void give_back(size_t first, size_t end)
+{
+    if (pt_step_holds(address_of(first))) {
+        atomic_fetch_sub(&state.small_locked, pt_step_release(address_of(first)));
+    } else {
+        make_hole(first, end);
+    }
+}
+
 void pt_segment_unlock(void *p, size_t len)
 {
     size_t first = number_of(p), end = first + len / PT_PAGE;
     pthread_mutex_lock(&state.mutex);
     memset(&state.page[first], FREE, end - first);
-    make_hole(first, end);
+    give_back(first, end);
     pthread_mutex_unlock(&state.mutex);
 }
 
@@ -225,9 +316,9 @@ void pt_segment_sweep(void)
     size_t most = number_of(state.next[SMALL]);
     for (size_t at = 0; at < most;) {
         uint8_t what = state.page[at];
-        size_t end = end_of_run(at, most, what);
+        size_t end = end_of_lock(at, end_of_run(at, most, what));
         if (what == FREE) {
-            make_hole(at, end);
+            give_back(at, end);
         }
         at = end;
     }
@@ -237,13 +328,26 @@ void pt_segment_sweep(void)
 void pt_segment_unlock_ahead(void)
 {
     pthread_mutex_lock(&state.mutex);
-    if (state.locked > state.next[SMALL]) {
-        size_t len = (size_t)(state.locked - state.next[SMALL]);
-        pt_lock_release(state.next[SMALL], len);
-        state.locked -= len;
-        atomic_fetch_sub(&state.small_locked, len);
-    }
+    unlock_ahead();
     pthread_mutex_unlock(&state.mutex);
+}
+
+bool pt_segment_registered(const void *p)
+{
+    pthread_mutex_lock(&state.mutex);
+    bool registered = (size_t)((const char *)p - state.range.base) < state.range.small && pt_step_holds(p);
+    pthread_mutex_unlock(&state.mutex);
+    return registered;
+}
+
+bool pt_segment_joined(const void *border)
+{
+    return pt_step_joined(border); /* no lock: what lies on either side was handed out long since */
+}
+
+size_t pt_segment_small_spare(void)
+{
+    return state.registers ? (size_t)(state.locked - state.next[SMALL]) : 0;
 }
 
 size_t pt_segment_small_locked(void)

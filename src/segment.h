@@ -29,11 +29,19 @@ void pt_segment_unlock(void *p, size_t len);
 int pt_segment_relock(void *p, size_t len);
 void pt_segment_sweep(void);
 
+/* Whether a block of the SMALL region may lie across this address. */
+bool pt_segment_joined(const void *border);
+
 /* Unlocks what was locked ahead of need. */
 void pt_segment_unlock_ahead(void);
 
-/* Bytes of the SMALL region that are locked now. */
+/* Whether the page of the SMALL region was registered with a device rather than mlocked. */
+bool pt_segment_registered(const void *p);
+
+/* Bytes of the SMALL region that are locked now; of these, what is left of the latest registered step, which can only go
+ * back whole. */
 size_t pt_segment_small_locked(void);
+size_t pt_segment_small_spare(void);
 
 /* At exit: unlocks the SMALL region without touching its contents. */
 void pt_segment_unlock_all(void);

@@ -1,6 +1,7 @@
 /* Setting the library up at the first block of a process, and again in a forked child that pins memory itself. */
 #include "arena.h"
 #include "ask.h"
+#include "device.h"
 #include "exit.h"
 #include "idle.h"
 #include "lock.h"
@@ -27,6 +28,7 @@ static int set_up(void)
     python_tells = false;
     pt_lock_reset();
     pt_idle_init(pt_room_tick, pt_option(PT_OPTION_IDLE));
+    (void)pt_device_look();
     int error = pt_segment_init();
     if (error == 0) {
         error = pt_arena_init();

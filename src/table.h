@@ -16,14 +16,15 @@
 #define PT_TABLE_MAGIC 0x31534e4554544e50u /* "PNTTENS1" */
 #define PT_TABLE_VERSION 1
 
-enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_COUNT };
+enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
 enum pt_state { PT_FREE, PT_LIVE, PT_CACHED };
 enum {
     PT_RELEASED = 1,  /* free() was called, a tensor still holds the block */
     PT_TENSOR = 2,    /* goes back when its last tensor is dropped; else at free() */
     PT_PAGEABLE = 4,  /* not locked: PINTENSOR_ON_LIMIT=pageable */
     PT_EXACT = 8,     /* lies in the exact region; else in the small one */
-    PT_DROPPED = 16   /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
+    PT_DROPPED = 16,  /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
+    PT_REGISTERED = 32 /* an exact block whose lock is a device's registration, not mlock */
 };
 
 /* One stretch of memory. The record stays with it while it waits in the cache; `generation` tells the blocks

@@ -1,8 +1,10 @@
 # The tests. Suites link the core itself, so that they reach what the libraries hide; scripts run the real preload.
 check_suites = tests/check_text tests/check_options tests/check_segment tests/check_arena tests/check_cache \
-	tests/check_table tests/check_growth tests/check_manager tests/check_many tests/check_api tests/check_fork
+	tests/check_table tests/check_growth tests/check_manager tests/check_many tests/check_api tests/check_fork \
+	tests/check_device
 preload_tests = tests/preload_symbols.sh tests/preload_exit.sh tests/preload_limits.sh tests/preload_lifetime.sh \
-	tests/preload_dtypes.sh tests/preload_symbolic.sh tests/preload_link.sh tests/preload_harm.sh
+	tests/preload_dtypes.sh tests/preload_symbolic.sh tests/preload_link.sh tests/preload_harm.sh \
+	tests/preload_cuda.sh tests/preload_bridge.sh
 
 core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
@@ -17,6 +19,12 @@ tests_check_manager_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
 tests_check_api_LDADD = $(suite_libs)
 tests_check_fork_LDADD = $(suite_libs)
+tests_check_device_LDADD = $(suite_libs)
+
+# Stands in for CUDA, under the name that its driver has.
+tests/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c
+	$(AM_V_GEN)$(MKDIR_P) tests && $(CC) -O1 -g -Wall -shared -fPIC $(srcdir)/tests/programs/fake_cuda.c -o $@ -Wl,-soname,libcuda.so.1 -lpthread
+CLEANFILES += tests/libcuda.so.1
 
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = bash
@@ -25,6 +33,7 @@ AM_TESTS_ENVIRONMENT = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_bu
 
 if HAVE_CHECK
 check_PROGRAMS = $(check_suites)
+check_DATA = tests/libcuda.so.1
 TESTS = $(check_suites) $(preload_tests)
 else
 check-local:
@@ -33,5 +42,5 @@ check-local:
 endif
 
 EXTRA_DIST += tests/suite.h tests/lib.sh $(preload_tests) tests/programs/ends.c tests/programs/terminate.cpp \
-	tests/programs/fake_op.c tests/programs/fake_job.c tests/programs/many_mappings.c tests/programs/linked.c tests/programs/harm.c tests/programs/aborts_early.c \
+	tests/programs/fake_op.c tests/programs/fake_job.c tests/programs/fake_cuda.c tests/programs/cuda_job.c tests/programs/fake_torch.cpp preload/host_allocator.cpp tests/programs/many_mappings.c tests/programs/linked.c tests/programs/harm.c tests/programs/aborts_early.c \
 	tests/python/ops.py tests/python/pin.py tests/python/gil.py tests/python/lifetime.py tests/python/features.py tests/python/dtypes.py

@@ -1,0 +1,126 @@
+#include "device.h"
+
+#include "runtime.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <stdatomic.h>
+#include <string.h>
+
+static const struct pt_runtime *const runtimes[] = {&pt_runtime_cuda};
+
+static const struct pt_runtime *_Atomic runtime; /* the one in this process */
+static __thread int last_error;
+
+/* ---- finding it ---- */
+
+struct look {
+    unsigned long long adds; /* libraries loaded so far */
+    const struct pt_runtime *row;
+    char path[4096];
+};
+
+static int count_adds(struct dl_phdr_info *info, size_t size, void *out)
+{
+    (void)size;
+    *(unsigned long long *)out = info->dlpi_adds;
+    return 1;
+}
+
+static int match(struct dl_phdr_info *info, size_t size, void *out)
+{
+    (void)size;
+    struct look *look = out;
+    const char *slash = strrchr(info->dlpi_name, '/');
+    const char *name = slash != NULL ? slash + 1 : info->dlpi_name;
+    for (size_t i = 0; i < sizeof runtimes / sizeof runtimes[0]; i++) {
+        size_t len = strlen(info->dlpi_name);
+        if (strncmp(name, runtimes[i]->library, strlen(runtimes[i]->library)) == 0 && len < sizeof look->path) {
+            memcpy(look->path, info->dlpi_name, len + 1);
+            look->row = runtimes[i];
+            return 1;
+        }
+    }
+    return 0;
+}
+
+bool pt_device_look(void)
+{
+    static _Atomic unsigned long long seen;
+    struct look look = {0};
+    if (atomic_load_explicit(&runtime, memory_order_acquire) != NULL) {
+        return false;
+    }
+    (void)dl_iterate_phdr(count_adds, &look.adds);
+    if (look.adds == seen) {
+        return false;
+    }
+    seen = look.adds;
+    if (dl_iterate_phdr(match, &look) == 0) {
+        return false;
+    }
+    /* Never closed again: it has to stay as long as it holds memory. */
+    void *library = dlopen(look.path, RTLD_NOLOAD | RTLD_LAZY);
+    if (library == NULL || !look.row->bind(library)) {
+        return false;
+    }
+    atomic_store_explicit(&runtime, look.row, memory_order_release);
+    return true;
+}
+
+bool pt_device_in_use(void)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    return r != NULL && r->in_use();
+}
+
+bool pt_device_ready(void)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    return r != NULL && r->ready();
+}
+
+/* ---- using it ---- */
+
+static void let_go(const struct pt_runtime *r, char *p, size_t len)
+{
+    for (size_t done = 0; done < len; done += r->most) {
+        (void)r->let_go(p + done); /* the program may have reset its context, and all is gone with it */
+    }
+}
+
+int pt_device_register(void *p, size_t len)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    int saved, error = 0;
+    last_error = 0;
+    if (r == NULL || !r->enter(&saved)) {
+        return -ENODEV;
+    }
+    for (size_t done = 0; done < len && error == 0; done += r->most) {
+        size_t left = len - done;
+        error = r->hold((char *)p + done, left < r->most ? left : r->most);
+        if (error != 0) {
+            let_go(r, p, done);
+        }
+    }
+    r->leave(saved);
+    last_error = error;
+    return error == 0 ? 0 : error == r->out_of_memory ? -ENOMEM : -EIO;
+}
+
+void pt_device_unregister(void *p, size_t len)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    int saved;
+    if (r != NULL && r->enter(&saved)) {
+        let_go(r, p, len);
+        r->leave(saved);
+    }
+}
+
+int pt_device_error(void)
+{
+    return last_error;
+}

@@ -1,0 +1,30 @@
+/* Registering host memory with a device's runtime: the device reads and writes it directly, and its pages stay where they
+ * are, so it is a lock, and one that no memlock limit applies to. A process that uses no device pays a look at the number
+ * of loaded libraries and nothing else. */
+#ifndef PT_DEVICE_H
+#define PT_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Looks whether a runtime's library has come into the process; true if one was found now. Cheap when no library was
+ * loaded since. Not to be called with a lock held: it asks the dynamic linker. */
+bool pt_device_look(void);
+
+/* Whether the program uses a device: pt_device_look() found its runtime, and the program has initialised it. */
+bool pt_device_in_use(void);
+
+/* Whether it has a context now, without which nothing can be registered. */
+bool pt_device_ready(void);
+
+/* Registers whole pages. 0; -ENODEV: the program has no context (yet, or any more); -ENOMEM or -EIO: refused, and
+ * pt_device_error() has the runtime's code. On failure nothing stays registered. */
+int pt_device_register(void *p, size_t len);
+
+/* Takes a registration back, whole. Does nothing once the runtime shuts down. */
+void pt_device_unregister(void *p, size_t len);
+
+/* The runtime's code for this thread's last refused registration, 0 after a success. */
+int pt_device_error(void);
+
+#endif

@@ -1,0 +1,34 @@
+/* The parts of the SMALL region that are registered with a device. A registration is never cut, and a block must not lie
+ * across two: each *step* is registered whole, ahead of need, and goes back when nothing in it is in use. Called with the
+ * segment's mutex held, except pt_step_joined(). */
+#ifndef PT_STEP_H
+#define PT_STEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What each page of the SMALL region is. USED: jemalloc's. FREE: given back by jemalloc or not yet handed out, still
+ * locked. HOLE: given back and unlocked. GONE: in a step that is not registered now. */
+enum { PT_PAGE_USED, PT_PAGE_FREE, PT_PAGE_HOLE, PT_PAGE_GONE };
+
+/* Bytes that the book-keeping takes for a region of `len` bytes; `book` is zero, `page` says what each page is. */
+size_t pt_step_book(size_t len);
+void pt_step_init(char *base, uint8_t *page, uint8_t *book);
+
+/* Registers [p, p + len), whole huge pages, as a new step of FREE pages. 0, or a negative errno as pt_lock_register. */
+int pt_step_add(char *p, size_t len);
+
+/* Whether the page lies in a step, registered now or not. */
+bool pt_step_holds(const void *p);
+
+/* Makes sure the step around `p` is registered; returns the bytes that this took, or a negative errno. */
+long pt_step_restore(const void *p);
+
+/* Gives the step around `p` back if all of it is FREE; returns its bytes, or 0. */
+size_t pt_step_release(const void *p);
+
+/* Whether a block may lie across this address: what is before it and what is after it are locked as one. */
+bool pt_step_joined(const void *border);
+
+#endif
