@@ -101,7 +101,7 @@ static void write_share(struct pt_text *out, const struct share *x)
 
 static void write_kind(struct pt_text *out, const struct pt_site *s)
 {
-    static const char *const doors[] = {"the C interface", "DeepSpeed's manager"};
+    static const char *const doors[] = {"the C interface", "DeepSpeed's manager", "torch"};
     size_t size = pt_dtype_size(s->dtype);
     size = size > 0 ? size : 1;
     pt_text_add(out, "%s[%llu", pt_dtype_name(s->dtype), s->smallest / size);
