@@ -132,18 +132,40 @@ static void never_again(const struct pt_found *f)
     pt_guard_unlock();
 }
 
-/* Has the event of a use tell how far its stream is now. The caller holds the block. */
-static bool mark_now(uint32_t number, const struct pt_place *at)
+/* An event that says how far a stream is becomes the use's, or a further use's if another thread was faster. Its block
+ * may be gone by now: that copy was over so soon that somebody saw its end. */
+static void keep_event(const struct pt_found *f, uint32_t number, const struct pt_place *at, void *stream, void *event)
+{
+    struct use *u = &state.uses[number];
+    struct pt_record *r = pt_table_record(f->number);
+    pt_guard_lock();
+    if (alive(f) && u->event == NULL) {
+        u->event = event;
+        u->marked = !u->until_drop;
+    } else if (state.used + 1 < USES_MOST) { /* else it is lost, as the place of a million others */
+        uint32_t place = number_of_place(at), another = ++state.used;
+        uint32_t *list = alive(f) ? &r->uses : &state.spare[place];
+        state.uses[another] =
+            (struct use){.stream = stream, .event = event, .next = *list, .place = (uint16_t)place, .marked = true};
+        *list = another;
+    }
+    pt_guard_unlock();
+}
+
+/* Notes how far the stream is now. Meanwhile all that it is given counts. */
+static bool mark_now(const struct pt_found *f, uint32_t number, const struct pt_place *at, void *stream)
 {
     pt_guard_lock();
-    void *stream = state.uses[number].stream, *event = state.uses[number].event;
+    void *event = NULL;
+    if (alive(f)) {
+        event = state.uses[number].event;
+        state.uses[number].event = NULL;
+        state.uses[number].marked = false;
+    }
     pt_guard_unlock();
     event = pt_device_mark(at, stream, event);
     if (event != NULL) {
-        pt_guard_lock();
-        state.uses[number].event = event;
-        state.uses[number].marked = !state.uses[number].until_drop;
-        pt_guard_unlock();
+        keep_event(f, number, at, stream, event);
     }
     return event != NULL;
 }
@@ -173,7 +195,8 @@ bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
         state.uses[number].marked = false;
     }
     pt_guard_unlock();
-    if (number == 0 || (!until_drop && !mark_now(number, &at) && pt_device_passed(&at, NULL) == PT_PENDING)) {
+    if (number == 0 ||
+        (!until_drop && !mark_now(&f, number, &at, stream) && pt_device_passed(&at, NULL) == PT_PENDING)) {
         never_again(&f);
     }
     return true;
