@@ -5,13 +5,15 @@
 #include "stock.h"
 #include "table.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define DOOR   __attribute__((visibility("default")))
 #define CALLER __builtin_return_address(0)
 
-enum { SUCCESS = 0, NO_DEVICE = 100, PER_THREAD_STREAM = 2 };
+enum { SUCCESS = 0, NO_DEVICE = 100, CAPTURE_FIRST = 900, WRONG_THREAD = 908 };
+enum { PER_THREAD_STREAM = 2 };
 
 static void *runtime_of(struct stock_memory *memory, const void *caller, const char *symbol)
 {
@@ -53,29 +55,47 @@ struct copy_3d {
     int kind;
 };
 
-static void note(const void *p, void *stream)
+static void note_end(const void *p, void *stream)
 {
     if (pt_table_ours(p)) {
         (void)pt_flight_use(p, stream, PT_FLIGHT_CURRENT, false);
     }
 }
 
-#define COPY(name, parameters, arguments, stream, handle, one, other)                                                  \
+static void note_copy(int error, void *stream, const void *to, const void *from)
+{
+    if (error == SUCCESS) {
+        note_end(to, stream);
+        note_end(from, stream);
+    }
+}
+
+static void note_capture(int error, bool begins)
+{
+    bool ended = error == SUCCESS || (error >= CAPTURE_FIRST && error != WRONG_THREAD);
+    if (begins ? error == SUCCESS : ended) {
+        pt_flight_capture(begins ? 1 : -1);
+    }
+}
+
+#define FORWARD(name, parameters, arguments, noted)                                                                    \
     DOOR int name parameters;                                                                                          \
     int name parameters                                                                                                \
     {                                                                                                                  \
         static struct stock_memory memory;                                                                             \
-        int(*stock) parameters = (int(*) parameters)runtime_of(&memory, CALLER, #name);                                \
-        int error = stock != NULL ? stock arguments : NO_DEVICE;                                                       \
-        if (error == SUCCESS) {                                                                                        \
-            note(one, handle);                                                                                         \
-            note(other, handle);                                                                                       \
-        }                                                                                                              \
+        void *found = runtime_of(&memory, CALLER, #name);                                                              \
+        int error = found != NULL ? ((int(*) parameters)found)arguments : NO_DEVICE;                                   \
+        noted;                                                                                                         \
         return error;                                                                                                  \
     }
 
-#define X(name, parameters, arguments, stream, one, other)                                                             \
-    COPY(name, parameters, arguments, stream, stream, one, other)                                                      \
-    COPY(name##_ptsz, parameters, arguments, stream, stream != NULL ? stream : (void *)PER_THREAD_STREAM, one, other)
-#include "copies.def"
+#define BEGIN                                 note_capture(error, true)
+#define END                                   note_capture(error, false)
+#define X(name, parameters, arguments, noted) FORWARD(name, parameters, arguments, noted)
+#define COPY(stream, to, from)                note_copy(error, stream, to, from)
+#include "cuda.def"
 #undef X
+#undef COPY
+#define X(name, parameters, arguments, noted) FORWARD(name##_ptsz, parameters, arguments, noted)
+#define COPY(stream, to, from)                note_copy(error, stream != NULL ? stream : (void *)PER_THREAD_STREAM, to, from)
+#include "cuda.def"

@@ -39,6 +39,8 @@ static struct {
     _Atomic uint64_t finished; /* what departed up to here was waited for */
 } state;
 
+static _Atomic int captures; /* under way; a capture may be older than the first block */
+
 void pt_flight_reset(void)
 {
     struct use *uses = state.uses;
@@ -280,7 +282,7 @@ static void finish(void)
     pt_guard_lock();
     uint64_t departed = state.departures;
     pt_guard_unlock();
-    if (pt_device_finish()) {
+    if (atomic_load(&captures) <= 0 && pt_device_finish()) {
         uint64_t before = atomic_load(&state.finished);
         while (before < departed && !atomic_compare_exchange_weak(&state.finished, &before, departed)) {
         }
@@ -320,6 +322,11 @@ uint32_t pt_flight_landed(bool all)
         pt_guard_unlock();
     }
     return landed;
+}
+
+void pt_flight_capture(int change)
+{
+    atomic_fetch_add(&captures, change);
 }
 
 bool pt_flight_waiting(void)

@@ -34,6 +34,10 @@ uint32_t pt_flight_landed(bool all);
 
 bool pt_flight_waiting(void);
 
+/* A capture begins (1) or ends (-1): meanwhile nobody waits for a device, since that would end the capture (seen with CUDA 13, in
+ * any mode of the waiting thread). */
+void pt_flight_capture(int change);
+
 /* Whether any block waits for more than the streams that are known of. */
 bool pt_flight_strict(void);
 

@@ -241,11 +241,13 @@ START_TEST(strict_waits_for_all_of_the_device)
     pintensor_block a = pin(size), other = pin(size);
     copy(device, a.data, a.bytes, 1, stream); /* of which nobody tells */
     unpin(&a);
-    fake_capture(stream, 1); /* now it cannot be waited for */
+    fake_capture(stream, 1); /* which waiting would end: the fake tells */
+    pt_flight_capture(1);
     for (int i = 0; i < 20; i++) {
         ck_assert_ptr_ne(pin(size).data, a.data);
     }
     fake_capture(stream, 0);
+    pt_flight_capture(-1);
     (void)other;
     if (size > 14 * KIB) {
         ck_assert_ptr_eq(pin(size).data, a.data);

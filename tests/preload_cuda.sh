@@ -17,7 +17,8 @@ small 0 0'
 foreign='foreign 77 713'
 waited='beyond 0
 flying 0 0 1
-refused 1 1 0'
+refused 1 1 0
+capture 401 401 1 0'
 stock "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
 is 'without the preload: an op reaches its runtime' "$status $out" "0 $foreign"
 run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
@@ -35,6 +36,9 @@ $waited"
 run "$work/cuda_job" "$lib/libcuda.so.1" none
 is 'no runtime at all: an error' "$status ${out%%$'\n'*}" '0 foreign 100 100'
 lacks 'no rule of the driver was broken' "$err" fake_cuda
+
+PINTENSOR_REUSE=strict run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
+has 'strict: while a stream is captured, nobody waits for the device' "$out" 'capture 401 401 0 1'
 
 PINTENSOR_ENABLE=off run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
 is 'switched off: all is passed on' "$(head -n 1 <<<"$out")" "$foreign"

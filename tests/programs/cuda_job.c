@@ -74,6 +74,20 @@ static void drop_in_flight(const char *name, int kind)
     printf("%s %d %d %d\n", name, error, before == p, after == p);
 }
 
+/* The same under PINTENSOR_REUSE=strict: nobody waits for a device while a stream is captured. */
+static void drop_in_capture(void)
+{
+    int (*begin)(void *, int) = (int (*)(void *, int))dlsym(RTLD_DEFAULT, "cudaStreamBeginCapture");
+    int (*end)(void *, void **) = (int (*)(void *, void **))dlsym(RTLD_DEFAULT, "cudaStreamEndCapture");
+    void *stream = fake_stream(1), *graph, *p = pin(1 << 20);
+    int none = begin(stream, 3), errors = begin(stream, 0) | end(fake_stream(1), &graph);
+    unpin(p);
+    void *before = pin(1 << 20);
+    errors |= end(stream, &graph) << 10;
+    void *after = pin(1 << 20);
+    printf("capture %d %d %d %d\n", none, errors, before == p, after == p);
+}
+
 static void find(const char *way)
 {
     const char *names[] = {"cudaHostRegister", "cudaHostUnregister", "cudaMemcpyAsync"};
@@ -123,6 +137,7 @@ int main(int argc, char **argv)
         if (fake_stream != NULL) {
             drop_in_flight("flying", 1);
             drop_in_flight("refused", 77);
+            drop_in_capture();
         }
     }
     return 0;

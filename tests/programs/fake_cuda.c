@@ -19,7 +19,7 @@
 
 enum { OK, INVALID_VALUE, OUT_OF_MEMORY, NOT_INITIALIZED, DEINITIALIZED };
 enum { INVALID_CONTEXT = 201, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713 };
-enum { NOT_READY = 600, CAPTURE_UNSUPPORTED = 900, CAPTURED_EVENT = 907 };
+enum { NOT_READY = 600, ILLEGAL_STATE = 401, CAPTURED_EVENT = 907 };
 enum { DEVICES = 4, MOST = 65536, STREAMS = 64, COPIES = 1024, GLOBAL = 0, RELAXED = 2 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -364,7 +364,9 @@ int cuCtxSynchronize(void)
 {
     int error = may_call("waiting outside of relaxed capture mode");
     for (int i = 0; i < stream_count && error == OK; i++) {
-        error = streams[i].capturing ? CAPTURE_UNSUPPORTED : OK;
+        if (streams[i].capturing) {
+            broken("waiting for the device ended a capture");
+        }
     }
     for (int i = 0; i < stream_count && error == OK; i++) {
         fake_run(&streams[i]);
@@ -398,6 +400,25 @@ int cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, void *ha
 {
     through_the_runtime++;
     return kind == 77 ? INVALID_VALUE : copy_later(to, from, bytes, stream_of(handle));
+}
+
+int cudaStreamBeginCapture(void *handle, int how)
+{
+    struct stream *s = stream_of(handle);
+    if (s->capturing || how > 2) {
+        return ILLEGAL_STATE;
+    }
+    s->capturing = 1;
+    return OK;
+}
+
+int cudaStreamEndCapture(void *handle, void **graph)
+{
+    struct stream *s = stream_of(handle);
+    int was = s->capturing;
+    s->capturing = 0;
+    *graph = NULL;
+    return was ? OK : ILLEGAL_STATE;
 }
 
 int cudaMemcpyAsync_ptsz(void *to, const void *from, size_t bytes, int kind, void *handle)
