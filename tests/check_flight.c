@@ -270,6 +270,22 @@ START_TEST(strict_costs_nothing_without_a_device)
 }
 END_TEST
 
+START_TEST(a_program_may_tell)
+{
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block keep = pin(MIB), a = pin(MIB);
+    copy(device, a.data, a.bytes, 1, stream); /* by a way that nobody sees */
+    ck_assert_int_eq(pintensor_record_stream((char *)a.data + 5, stream), 0);
+    unpin(&a);
+    ck_assert_ptr_ne(pin(MIB).data, a.data);
+    fake_run(stream);
+    ck_assert_ptr_eq(pin(MIB).data, a.data);
+    ck_assert_int_eq(pintensor_record_stream(device, stream), PINTENSOR_ENOT_OURS);
+    (void)keep;
+}
+END_TEST
+
 START_TEST(foreign_memory_is_nobody_of_ours)
 {
     start();
@@ -358,6 +374,7 @@ int main(void)
     tcase_add_test(t, when_memory_is_short_the_copies_are_waited_for);
     tcase_add_loop_test(t, strict_waits_for_all_of_the_device, 0, SIZES);
     tcase_add_test(t, strict_costs_nothing_without_a_device);
+    tcase_add_test(t, a_program_may_tell);
     tcase_add_test(t, foreign_memory_is_nobody_of_ours);
     tcase_add_test(t, many_threads_and_streams);
     tcase_add_test(t, a_child_has_nothing_in_flight);
