@@ -19,7 +19,7 @@
 #define EXACT_ALWAYS ((size_t)8 << 20)
 #define EXACT_FEW 12000
 
-/* Free bytes that the small region may hold before it is worth purging. */
+/* Free bytes that the small region may hold before they count, and are worth purging. */
 #define SMALL_SLACK ((size_t)1 << 20)
 
 static struct {
@@ -38,14 +38,23 @@ void pt_room_reset(void)
     pt_cache_init();
 }
 
+/* Bytes of the small region that are locked and nobody's: free runs, and what was locked ahead of need. */
+static size_t small_unused(void)
+{
+    size_t locked = pt_segment_small_locked(), used = state.small_live + state.flying_small;
+    return locked > used ? locked - used : 0;
+}
+
 static bool room_exceeded(void)
 {
     const struct pt_counters *c = &pt_table()->counters;
     size_t exact = state.exact_live + state.flying_exact + state.pending;
     size_t live = exact + state.small_live + state.flying_small;
     size_t peak = live > c->peak_locked ? live : c->peak_locked;
-    size_t locked = exact + pt_cache_bytes() + pt_segment_small_locked() - pt_segment_small_spare();
-    return locked > peak + peak / 20;
+    size_t unused = small_unused(), apart = pt_segment_small_spare() + SMALL_SLACK;
+    /* The small region's granularity is nothing that an exact block should have to go for. */
+    size_t cached = pt_cache_bytes() + (unused > apart ? unused - apart : 0);
+    return live + cached > peak + peak / 20;
 }
 
 /* Takes blocks out of the cache until the rest fits, chained by `next`. With the lock held. */
@@ -82,12 +91,6 @@ static size_t destroy(uint32_t number)
         number = next;
     }
     return bytes;
-}
-
-static size_t small_unused(void)
-{
-    size_t locked = pt_segment_small_locked(), used = state.small_live + state.flying_small;
-    return locked > used ? locked - used : 0;
 }
 
 static bool small_wants_purge(void)
