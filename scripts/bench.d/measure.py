@@ -304,14 +304,12 @@ def run(rows, peers):
             try:
                 results.update(measure())
             except Exception as error:  # whatever it is: the other rows are still wanted
-                failures[measure] = str(error).strip() if isinstance(error, Failure) else repr(error)
+                note(f"{name}: {error}")
+                failures[measure] = str(error).strip().splitlines()[-1] if isinstance(error, Failure) else repr(error)
         if measure in failures:
             all_met = False
-            if ARGUMENTS.json:
-                print(json.dumps({"name": name, "failed": failures[measure]}), flush=True)
-            else:
-                print(f"{name:{width}} FAILED: {failures[measure].splitlines()[-1]}", flush=True)
-                note(failures[measure])
+            print(json.dumps({"name": name, "failed": failures[measure]}) if ARGUMENTS.json else
+                  f"{name:{width}} FAILED: {failures[measure]}", flush=True)
             continue
         unit, ours, peer, ratio = results[name]
         all_met = all_met and (bar is None or met(ratio, bar))

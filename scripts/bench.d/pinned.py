@@ -39,15 +39,19 @@ def served(tensor):
 def keep(name, make):
     if name not in kept:
         kept[name] = make()
-        if kept[name].device.type == "cpu" and not served(kept[name]):
-            raise RuntimeError("the preload does not serve torch's pinned memory: see what it says above")
     return kept[name]
+
+
+def checked(tensor):
+    if not served(tensor):
+        raise RuntimeError("the preload does not serve torch's pinned memory: see what it says above")
+    return tensor
 
 
 def start():
     """Everything that a process does once: the context, torch's first pinned tensor."""
     context()
-    keep("tiny", lambda: pinned(1))
+    keep("tiny", lambda: checked(pinned(1)))
     return [1]
 
 
@@ -59,7 +63,7 @@ def first(size):
     tensor = pinned(size)
     elapsed = clock() - begin
     grown = proc_bytes("/proc/self/status", "VmRSS:") - before
-    keep("first", lambda: tensor)
+    checked(tensor)
     return [elapsed, grown / size]
 
 
@@ -74,7 +78,7 @@ def cycle(size, count):
 
 def ends(direction, size):
     """The same blocks every time, so that no row pays for pinning."""
-    host = keep(f"host {size}", lambda: pinned(size))
+    host = keep(f"host {size}", lambda: checked(pinned(size)))
     device = keep(f"device {size}", lambda: torch.zeros(size, dtype=torch.uint8, device="cuda"))
     return (device, host) if direction == "h2d" else (host, device)
 
@@ -108,7 +112,7 @@ def call(direction, size, count):
 def fork(size):
     """A fork's time with so much pinned, and the memory that the system has less of while the child lives."""
     def make():
-        tensor = pinned(size)
+        tensor = checked(pinned(size))
         tensor[::4096] = 1
         return tensor
     context()
