@@ -189,6 +189,7 @@ def capture():
 def threads():
     torch = context()
     wrong = []
+    pin(1)  # makes the manager, for all of them
 
     def churn(seed):
         for i in range(200):
@@ -427,6 +428,23 @@ def strict():
     is_so("the memory is not handed out before the device is done", other.data != place or ended)
     side.stream.synchronize()
     is_so("so the kernel read what was there", int(target.min()) == 7 and int(target.max()) == 7)
+
+    x, graph = torch.zeros(10, device="cuda"), torch.cuda.CUDAGraph()
+    got = []
+
+    def reuses():
+        unpin(other)
+        got.append(pin(size).data)
+
+    with torch.cuda.graph(graph, capture_error_mode="global"):
+        x += 1
+        thread = threading.Thread(target=reuses)
+        thread.start()
+        thread.join()
+        x += 1
+    graph.replay()
+    torch.cuda.synchronize()
+    is_so("nobody waits for the device during a capture, which that would end", float(x[0]) == 2 and got != [other.data])
 
 
 def reader(target, block):
