@@ -83,6 +83,7 @@ struct Stock final : at::HostAllocator {
 #endif
 } stock;
 
+#if TORCH_VERSION_MINOR >= 11
 struct Guard final : c10::impl::NoOpDeviceGuardImpl<at::DeviceType::CUDA> {
     c10::Device getDevice() const override
     {
@@ -92,15 +93,14 @@ struct Guard final : c10::impl::NoOpDeviceGuardImpl<at::DeviceType::CUDA> {
     {
         return c10::Stream(c10::Stream::DEFAULT, device);
     }
-#if TORCH_VERSION_MINOR >= 11
     void *getStreamNativeHandle(c10::Stream) const override
     {
         return nullptr;
     }
-#endif
 };
 
 C10_REGISTER_GUARD_IMPL(CUDA, Guard)
+#endif
 
 __attribute__((constructor)) void load()
 {
