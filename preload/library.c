@@ -240,7 +240,7 @@ static void *open_bridge(void)
     void *bridge = dlopen(torch.library, RTLD_NOW | RTLD_LOCAL);
     if (bridge == NULL) {
         const char *why = dlerror();
-        library_complain(why != NULL ? why : "it cannot be loaded", "Delete it to have it built anew");
+        library_complain(why != NULL ? why : "it cannot be loaded", "Delete it to have it built anew, if need be by the compiler in CXX");
     }
     return bridge;
 }

@@ -69,6 +69,9 @@ fake_torch
 is 'then all is well again' "$status $out $(lines)" '0 ours 0'
 
 fresh_cache
+way=threads fake_torch
+is 'eight threads at once' "$status $out $(runs) $(lines)" '0 ours 1 0'
+fresh_cache
 way=ignore fake_torch
 is 'a program that ignores SIGCHLD' "$status $out $(runs)" '0 ours 1'
 fresh_cache

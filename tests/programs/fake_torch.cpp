@@ -1,6 +1,6 @@
 // A program of torch's with a stand-in for its CUDA library: fake_torch LIBRARY WAY, and LIBRARY is - for a build
-// without CUDA. Ways: facts; one, which tells who served one block; ignore, the same with SIGCHLD ignored; keep, which
-// ends holding a block and having dropped another.
+// without CUDA. Ways: facts; one, which tells who served one block; ignore, the same with SIGCHLD ignored; threads, the
+// same after eight threads were the first to ask at once; keep, which ends holding a block and having dropped another.
 #include "pintensor.h"
 
 #include <ATen/core/CachingHostAllocator.h>
@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace
 {
@@ -168,6 +169,19 @@ int main(int, char **argv)
     }
     if (way == "ignore") {
         std::signal(SIGCHLD, SIG_IGN);
+    }
+    if (way == "threads") {
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 8; i++) {
+            threads.emplace_back([] {
+                for (int n = 0; n < 1000; n++) {
+                    (void)host()->allocate(4096);
+                }
+            });
+        }
+        for (std::thread &thread : threads) {
+            thread.join();
+        }
     }
     at::DataPtr one = host()->allocate(1 << 20);
     std::printf("%s\n", ours(one) ? "ours" : "torch's");
