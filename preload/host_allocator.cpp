@@ -7,8 +7,10 @@
 // into a private pool stays torch's own. Everything that is not about our blocks is passed on to torch's allocator.
 //
 // A process may fork while a thread is in here, and the child then drops what it inherited: so no lock on these ways.
-#ifndef PRELOAD_BRIDGE_H // it stands before this text where the preload carries both
+#ifndef PRELOAD_BRIDGE_H // the preload carries these before this text, in one
 #include "bridge.h"
+#include "host_stats.h"
+#include "old_torch.h"
 #endif
 
 #include <ATen/core/CachingHostAllocator.h>
@@ -32,102 +34,10 @@
 #define TORCH_HAS_POOLS   (TORCH_VERSION_MINOR >= 11)
 #define TORCH_HAS_HISTORY (TORCH_VERSION_MINOR >= 14)
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
-
 namespace
 {
 
 const pintensor_bridge_calls *calls;
-
-using c10::CachingAllocator::DurationStat;
-using c10::CachingAllocator::Stat;
-using Number = std::atomic<int64_t>;
-
-void lift(Number &high, int64_t to)
-{
-    for (int64_t now = high; now < to && !high.compare_exchange_weak(now, to);) {
-    }
-}
-
-// c10's Stat, to be changed by any thread at any time.
-class Count
-{
-  public:
-    void add(int64_t n)
-    {
-        lift(peak_, current_ += n);
-        (n > 0 ? allocated_ : freed_) += n > 0 ? n : -n;
-    }
-
-    // For what is looked at now and then: the difference came or went.
-    void set(uint64_t now)
-    {
-        add(static_cast<int64_t>(now) - current_);
-    }
-
-    void add_to(Stat &stat) const
-    {
-        stat.current += current_;
-        stat.peak += peak_;
-        stat.allocated += allocated_;
-        stat.freed += freed_;
-    }
-
-    void reset_accumulated()
-    {
-        allocated_ = freed_ = 0;
-    }
-
-    void reset_peak()
-    {
-        peak_ = current_.load();
-    }
-
-  private:
-    Number current_{0}, peak_{0}, allocated_{0}, freed_{0};
-};
-
-// c10's DurationStat, likewise: what locking took.
-class Duration
-{
-  public:
-    using clock = std::chrono::steady_clock;
-
-    void add(clock::time_point begin)
-    {
-        using std::chrono::microseconds;
-        int64_t us = std::chrono::duration_cast<microseconds>(clock::now() - begin).count();
-        total_ += us;
-        count_++;
-        lift(max_, us);
-        lift(below_, -us);
-    }
-
-    void add_to(DurationStat &stat) const
-    {
-        if (below_ != none) {
-            stat.min = stat.min == 0 ? -below_ : std::min<int64_t>(stat.min, -below_);
-        }
-        stat.max = std::max<int64_t>(stat.max, max_);
-        stat.total += total_;
-        stat.count += count_;
-    }
-
-    void reset_accumulated()
-    {
-        total_ = count_ = 0;
-    }
-
-    void reset_peak()
-    {
-        max_ = 0;
-        below_ = none;
-    }
-
-  private:
-    static constexpr int64_t none = INT64_MIN;
-    Number total_{0}, count_{0}, max_{0}, below_{none}; // below: the least, negated
-};
 
 // The cudaStream_t behind a stream.
 #if TORCH_VERSION_MINOR >= 11
@@ -393,7 +303,8 @@ void drop(void *data)
 
 } // namespace
 
-EXPORT const char *pintensor_bridge_start(const pintensor_bridge_calls *given)
+extern "C" __attribute__((visibility("default"))) const char *
+pintensor_bridge_start(const pintensor_bridge_calls *given)
 {
     try {
         at::HostAllocator *stock = at::getHostAllocator(at::DeviceType::CUDA);
@@ -414,41 +325,3 @@ EXPORT const char *pintensor_bridge_start(const pintensor_bridge_calls *given)
         return "this torch has no allocator of pinned memory for CUDA";
     }
 }
-
-#if TORCH_VERSION_MINOR < 11
-// What src/torch.c needs and this torch does not have, as later ones have it (torch/csrc/stable/c/shim.h). The deleter
-// is not called when this fails.
-#include <ATen/ops/from_blob.h>
-
-EXPORT int32_t torch_from_blob(void *data, int64_t dims, const int64_t *sizes, const int64_t *strides, int64_t offset,
-                               int32_t dtype, int32_t device_type, int32_t device_index, at::Tensor **out,
-                               int32_t layout, const uint8_t *, int64_t, void (*deleter)(void *, void *), void *context)
-{
-    try {
-        auto maker = at::for_blob(data, at::IntArrayRef(sizes, static_cast<size_t>(dims)));
-        maker.strides(at::IntArrayRef(strides, static_cast<size_t>(dims))).storage_offset(offset);
-        maker.options(at::TensorOptions()
-                          .dtype(static_cast<at::ScalarType>(dtype))
-                          .layout(static_cast<at::Layout>(layout))
-                          .device(at::Device(static_cast<at::DeviceType>(device_type),
-                                             static_cast<at::DeviceIndex>(device_index))));
-        if (deleter != nullptr) {
-            maker.deleter([=](void *p) { deleter(p, context); });
-        }
-        *out = new at::Tensor(maker.make_tensor());
-        return 0;
-    } catch (...) {
-        return 1;
-    }
-}
-
-EXPORT int32_t torch_get_mutable_data_ptr(const at::Tensor *tensor, void **out)
-{
-    try {
-        *out = tensor->mutable_data_ptr();
-        return 0;
-    } catch (...) {
-        return 1;
-    }
-}
-#endif

@@ -20,15 +20,15 @@
 /* The oldest and newest minor version of torch 2 the host allocator of which was looked at. */
 enum { OLDEST = 8, NEWEST = 14 };
 
-/* The bridge's text, so that one file is all of pintensor. */
+/* The bridge's text, in one, so that one file is all of pintensor. */
+#define TEXT(file) ".ascii \"#line 1 \\\"" file "\\\"\\n\"\n.incbin \"" PT_PRELOAD_SOURCES "/" file "\"\n"
 __asm__(".pushsection .rodata\n"
-        "text_of_header: .incbin \"" PT_PRELOAD_SOURCES "/bridge.h\"\n"
-        "text_of_bridge: .incbin \"" PT_PRELOAD_SOURCES "/host_allocator.cpp\"\n"
-        "text_end: .byte 0\n"
-        ".globl text_of_header, text_of_bridge, text_end\n"
-        ".hidden text_of_header, text_of_bridge, text_end\n"
-        ".popsection\n");
-extern const char text_of_header[], text_of_bridge[], text_end[];
+        "bridge_text:\n" TEXT("bridge.h") TEXT("host_stats.h") TEXT("old_torch.h")
+            TEXT("host_allocator.cpp") "bridge_text_end: .byte 0\n"
+                                       ".globl bridge_text, bridge_text_end\n"
+                                       ".hidden bridge_text, bridge_text_end\n"
+                                       ".popsection\n");
+extern const char bridge_text[], bridge_text_end[];
 
 #define STANDARD "-std=c++20"
 
@@ -160,7 +160,7 @@ static bool name_bridge(void)
     pt_text_add(&t, "%s %llu %llu %llu %s %s", torch.cpu, (uint64_t)s.st_size, (uint64_t)s.st_mtim.tv_sec,
                 (uint64_t)s.st_mtim.tv_nsec, torch.abi, STANDARD);
     uint64_t hash = cache_file_hash(CACHE_FILE_HASH, key, t.len);
-    hash = cache_file_hash(hash, text_of_header, (size_t)(text_end - text_of_header));
+    hash = cache_file_hash(hash, bridge_text, (size_t)(bridge_text_end - bridge_text));
     pt_text_init(&t, torch.name, sizeof torch.name, -1);
     pt_text_add(&t, "bridge-%s-%x", torch.version, hash);
     return true;
@@ -168,11 +168,8 @@ static bool name_bridge(void)
 
 static bool write_source(const char *path)
 {
-    static const char line[] = "\n#line 1 \"host_allocator.cpp\"\n";
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool written = fd >= 0 && cache_file_write(fd, text_of_header, (size_t)(text_of_bridge - text_of_header)) &&
-                   cache_file_write(fd, line, sizeof line - 1) &&
-                   cache_file_write(fd, text_of_bridge, (size_t)(text_end - text_of_bridge));
+    bool written = fd >= 0 && cache_file_write(fd, bridge_text, (size_t)(bridge_text_end - bridge_text));
     if (fd >= 0) {
         close(fd);
     }
@@ -240,7 +237,8 @@ static void *open_bridge(void)
     void *bridge = dlopen(torch.library, RTLD_NOW | RTLD_LOCAL);
     if (bridge == NULL) {
         const char *why = dlerror();
-        library_complain(why != NULL ? why : "it cannot be loaded", "Delete it to have it built anew, if need be by the compiler in CXX");
+        library_complain(why != NULL ? why : "it cannot be loaded",
+                         "Delete it to have it built anew, if need be by the compiler in CXX");
     }
     return bridge;
 }
