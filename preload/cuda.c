@@ -4,6 +4,7 @@
 #include "room.h"
 #include "stock.h"
 #include "table.h"
+#include "torch_door.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,9 +63,9 @@ static void note_end(const void *p, void *stream)
     }
 }
 
-static void note_copy(int error, void *stream, const void *to, const void *from)
+static void note_copy(int error, const void *caller, void *stream, const void *to, const void *from)
 {
-    if (error == SUCCESS) {
+    if (error == SUCCESS && !torch_tells(caller)) {
         note_end(to, stream);
         note_end(from, stream);
     }
@@ -92,10 +93,10 @@ static void note_capture(int error, bool begins)
 #define BEGIN                                 note_capture(error, true)
 #define END                                   note_capture(error, false)
 #define X(name, parameters, arguments, noted) FORWARD(name, parameters, arguments, noted)
-#define COPY(stream, to, from)                note_copy(error, stream, to, from)
+#define COPY(stream, to, from)                note_copy(error, CALLER, stream, to, from)
 #include "cuda.def"
 #undef X
 #undef COPY
 #define X(name, parameters, arguments, noted) FORWARD(name##_ptsz, parameters, arguments, noted)
-#define COPY(stream, to, from)                note_copy(error, stream != NULL ? stream : (void *)PER_THREAD_STREAM, to, from)
+#define COPY(stream, to, from)                note_copy(error, CALLER, stream != NULL ? stream : (void *)PER_THREAD_STREAM, to, from)
 #include "cuda.def"

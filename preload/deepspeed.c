@@ -86,7 +86,7 @@ static void *alloc(const char *symbol, void *result, struct pt_tensor_request *q
     }
     if (!pt_torch_usable()) {
         return alloc_by_stock(symbol, q->caller, result, self, q->elements, what,
-                              "this torch is older than 2.11, for which pintensor cannot make tensors");
+                              "this torch is older than 2.11, and for those pintensor makes tensors by the bridge only");
     }
     if (q->dtype >= 0 && pt_torch_element_size(q->dtype) == 0) {
         return alloc_by_stock(symbol, q->caller, result, self, q->elements, what,

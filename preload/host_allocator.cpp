@@ -1,53 +1,81 @@
-// torch's allocator of pinned host memory, served by pintensor: the bridge. It is a library of its own, built against the
-// headers of the torch it is for, since libtorch has no C form of this interface; it needs no CUDA header. Once
-// pintensor_bridge_start() is called, pin_memory(), empty(pin_memory=True) and DataLoader's pin thread come here.
+// torch's allocator of pinned host memory, served by pintensor: the bridge. It is a library of its own, built against
+// the headers of the torch it is for, since libtorch has no C form of this interface; it needs no CUDA header. Once it
+// is started, pin_memory(), empty(pin_memory=True) and DataLoader's pin thread come here.
 //
 // What torch promises of its own blocks is kept: a block that a stream uses (record_event) is not reused before that
 // stream's work up to the drop is done, and the dropping thread does not wait. What is pinned while a graph is captured
-// stays torch's own, with its private pools; a block of ours that a capture used is never reused.
+// into a private pool stays torch's own. Everything that is not about our blocks is passed on to torch's allocator.
 //
-// Everything that torch's allocator can be asked, and that is not about our blocks, is passed on to it.
-#include "pintensor.h"
+// A process may fork while a thread is in here, and the child then drops what it inherited: so no lock on these ways.
+#ifndef PRELOAD_BRIDGE_H // the preload carries these before this text, in one
+#include "bridge.h"
+#include "host_stats.h"
+#include "old_torch.h"
+#endif
 
 #include <ATen/core/CachingHostAllocator.h>
-#include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/version.h>
 
 #include <dlfcn.h>
 
-#include <algorithm>
+#include <array>
 #include <atomic>
-#include <deque>
+#include <bit>
+#include <chrono>
 #include <functional>
-#include <map>
 #include <mutex>
 #include <utility>
 #include <vector>
 
-#if TORCH_VERSION_MAJOR != 2 || TORCH_VERSION_MINOR < 11 || TORCH_VERSION_MINOR > 13
-#error "the interface of this torch's host allocator was not looked at"
+#if TORCH_VERSION_MAJOR != 2 || TORCH_VERSION_MINOR < 8 || TORCH_VERSION_MINOR > 14
+#error "the host allocator of this torch was not looked at"
+#endif
+#define TORCH_HAS_POOLS   (TORCH_VERSION_MINOR >= 11)
+#define TORCH_HAS_HISTORY (TORCH_VERSION_MINOR >= 14)
+
+namespace
+{
+
+const pintensor_bridge_calls *calls;
+
+// The cudaStream_t behind a stream.
+#if TORCH_VERSION_MINOR >= 11
+bool can_see_streams()
+{
+    return true;
+}
+
+void *native(c10::Stream stream)
+{
+    return c10::impl::VirtualGuardImpl(stream.device_type()).getStreamNativeHandle(stream);
+}
+#else
+// c10::cuda::CUDAStream, whose header wants CUDA's, is a c10::Stream and nothing else; this is its stream().
+using Handle = void *(*)(const c10::Stream *);
+Handle handle_of;
+
+bool can_see_streams()
+{
+    void *library = dlopen("libc10_cuda.so", RTLD_NOLOAD | RTLD_LAZY);
+    handle_of =
+        reinterpret_cast<Handle>(library != nullptr ? dlsym(library, "_ZNK3c104cuda10CUDAStream6streamEv") : nullptr);
+    return handle_of != nullptr;
+}
+
+void *native(c10::Stream stream)
+{
+    return handle_of(&stream);
+}
 #endif
 
-namespace {
+void drop(void *data);
 
-struct Block {
-    pintensor_block memory;
-    std::vector<c10::Stream> streams;
-    bool captured = false;
-};
-
-void drop(void *block);
-
-class Allocator final : public at::HostAllocator {
-public:
-    explicit Allocator(at::HostAllocator *stock) : stock_(stock), manager_(pintensor_manager_create())
+class Allocator final : public at::HostAllocator
+{
+  public:
+    explicit Allocator(at::HostAllocator *stock) : stock_(stock)
     {
-    }
-
-    bool works() const
-    {
-        return manager_ != 0;
     }
 
     at::DataPtr allocate(size_t bytes) override
@@ -55,22 +83,46 @@ public:
         if (bytes == 0 || pool_takes_this()) {
             return stock_->allocate(bytes);
         }
-        recycle();
-        auto *block = new Block;
-        if (pintensor_alloc(manager_, bytes, &block->memory) != 0) {
-            delete block;
-            TORCH_CHECK(false, "pintensor: ", pintensor_last_error());
+        if (!has_context_) { // torch's first pinned block makes one; ours only uses what is there
+            (void)stock_->allocate(1);
+            has_context_ = true;
         }
-        std::lock_guard<std::mutex> guard(mutex_);
-        live_[reinterpret_cast<uintptr_t>(block->memory.data)] = block;
-        requests_.increase(1);
-        bytes_.increase(static_cast<int64_t>(bytes));
-        return {block->memory.data, block, drop, at::DeviceType::CPU};
+        auto begin = Duration::clock::now();
+        pintensor_bridge_block block;
+        const char *why;
+        if (calls->alloc(bytes, __builtin_return_address(0), &block, &why) != 0) {
+            TORCH_CHECK(why == nullptr, "pintensor: ", why);
+            return stock_->allocate(bytes);
+        }
+        requests_.add(1);
+        bytes_.add(static_cast<int64_t>(bytes));
+        if (block.fresh) {
+            lock_time_.add(begin);
+            locks_.add(1);
+            buckets_[static_cast<size_t>(std::bit_width(bytes - 1))]++;
+            locked();
+        }
+        at::DataPtr made(block.data, block.data, drop, at::DeviceType::CPU);
+#if TORCH_HAS_HISTORY
+        if (stock_->is_history_enabled()) {
+            has_history_ = true;
+            stock_->record_external_register(block.data, bytes);
+        }
+#endif
+        return made;
     }
 
-    at::DeleterFnPtr raw_deleter() const override
+    void dropped(void *data)
     {
-        return nullptr; // as torch's own: a context is not a data pointer
+#if TORCH_HAS_HISTORY
+        if (has_history_) {
+            stock_->record_external_unregister(data);
+        }
+#endif
+        if (size_t bytes = calls->drop(data)) {
+            requests_.add(-1);
+            bytes_.add(-static_cast<int64_t>(bytes));
+        }
     }
 
     void copy_data(void *to, const void *from, std::size_t bytes) const override
@@ -80,108 +132,82 @@ public:
 
     bool record_event(void *p, void *context, c10::Stream stream) override
     {
-        {
-            std::lock_guard<std::mutex> guard(mutex_);
-            if (Block *block = find(p)) {
-                if (capturing(stream)) {
-                    block->captured = true;
-                } else if (std::find(block->streams.begin(), block->streams.end(), stream) == block->streams.end()) {
-                    block->streams.push_back(stream);
-                }
-                return true;
-            }
-        }
-        return stock_->record_event(p, context, stream);
-    }
-
-    void free(Block *block) noexcept
-    {
-        std::vector<c10::Event> events;
-        {
-            std::lock_guard<std::mutex> guard(mutex_);
-            live_.erase(reinterpret_cast<uintptr_t>(block->memory.data));
-            requests_.decrease(1);
-            bytes_.decrease(static_cast<int64_t>(block->memory.bytes));
-        }
-        if (block->captured) {
-            return; // its graph may be replayed at any time
-        }
-        try {
-            for (const c10::Stream &stream : block->streams) {
-                events.emplace_back(stream.device_type());
-                events.back().record(stream);
-            }
-        } catch (...) {
-            return; // the device is going away: nobody can say when the copy ends, so nobody gets the memory
-        }
-        if (events.empty()) {
-            give_back(block);
-        } else {
-            std::lock_guard<std::mutex> guard(waiting_mutex_);
-            waiting_.emplace_back(std::move(events), block);
-            waiting_count_++;
-        }
+        return calls->used(p, native(stream), stream.device_index()) || stock_->record_event(p, context, stream);
     }
 
     void empty_cache() override
     {
-        recycle();
-        (void)pintensor_trim();
+        auto begin = Duration::clock::now();
+        calls->trim();
+        unlock_time_.add(begin);
         stock_->empty_cache();
     }
 
     at::HostStats get_stats() override
     {
         at::HostStats stats = stock_->get_stats();
-        pintensor_stats ours;
-        pintensor_get_stats(&ours, sizeof ours);
-        std::lock_guard<std::mutex> guard(mutex_);
-        add(stats.active_requests, requests_);
-        add(stats.active_bytes, bytes_);
-        stats.allocations.current += requests_.current;
-        stats.allocated_bytes.current += static_cast<int64_t>(ours.live_locked + ours.cached_bytes);
-        stats.allocated_bytes.peak += static_cast<int64_t>(ours.peak_locked);
-        stats.num_host_alloc += static_cast<int64_t>(ours.allocated_blocks - ours.reused_blocks);
+        locks_.set(locked(true).blocks);
+#if TORCH_VERSION_MINOR >= 10
+        requests_.add_to(stats.active_requests);
+        bytes_.add_to(stats.active_bytes);
+        locks_.add_to(stats.allocations);
+        locked_.add_to(stats.allocated_bytes);
+        stats.num_host_alloc = stats.allocations.allocated;
+        stats.num_host_free = stats.allocations.freed;
+        for (size_t i = 0; i < stats.bucket_allocation.size() && i < buckets_.size(); i++) {
+            stats.bucket_allocation[i] += buckets_[i];
+        }
+#else
+        requests_.add_to(stats.allocation);
+        bytes_.add_to(stats.allocated_bytes);
+        locks_.add_to(stats.segment);
+        locked_.add_to(stats.reserved_bytes);
+        stats.num_host_alloc = stats.segment.allocated;
+        stats.num_host_free = stats.segment.freed;
+#endif
+        lock_time_.add_to(stats.host_alloc_time);
+        unlock_time_.add_to(stats.host_free_time);
         return stats;
     }
 
     void reset_accumulated_stats() override
     {
         stock_->reset_accumulated_stats();
-        std::lock_guard<std::mutex> guard(mutex_);
-        requests_.reset_accumulated();
-        bytes_.reset_accumulated();
+        for (Count *count : {&requests_, &bytes_, &locks_, &locked_}) {
+            count->reset_accumulated();
+        }
+        lock_time_.reset_accumulated();
+        unlock_time_.reset_accumulated();
+        for (Number &bucket : buckets_) {
+            bucket = 0;
+        }
     }
 
     void reset_peak_stats() override
     {
         stock_->reset_peak_stats();
-        std::lock_guard<std::mutex> guard(mutex_);
-        requests_.reset_peak();
-        bytes_.reset_peak();
+        locks_.set(locked(true).blocks);
+        for (Count *count : {&requests_, &bytes_, &locks_, &locked_}) {
+            count->reset_peak();
+        }
+        lock_time_.reset_peak();
+        unlock_time_.reset_peak();
     }
 
+#if TORCH_HAS_POOLS
     void begin_allocate_to_pool(c10::MempoolId_t id, std::function<bool(c10::Stream)> filter) override
     {
-        {
-            std::lock_guard<std::mutex> guard(pools_mutex_);
-            pools_.emplace_back(id, filter);
-            pools_count_++;
-        }
-        stock_->begin_allocate_to_pool(id, std::move(filter));
+        stock_->begin_allocate_to_pool(id, filter);
+        std::lock_guard<std::mutex> guard(pools_mutex_);
+        pools_.emplace_back(id, std::move(filter));
+        pools_count_++;
     }
 
     void end_allocate_to_pool(c10::MempoolId_t id) override
     {
         {
             std::lock_guard<std::mutex> guard(pools_mutex_);
-            for (auto at = pools_.begin(); at != pools_.end(); ++at) {
-                if (at->first == id) {
-                    pools_.erase(at);
-                    pools_count_--;
-                    break;
-                }
-            }
+            pools_count_ -= std::erase_if(pools_, [&](const auto &pool) { return pool.first == id; });
         }
         stock_->end_allocate_to_pool(id);
     }
@@ -190,144 +216,112 @@ public:
     {
         stock_->release_pool(id);
     }
+#endif
 
-private:
-    using Stat = c10::CachingAllocator::Stat;
-
-    static void add(Stat &to, const Stat &what)
+    // torch's own history takes what others pinned, and shows it among its blocks: that is what ours are to it.
+#if TORCH_HAS_HISTORY
+    void record_history(bool enabled, c10::CachingDeviceAllocator::CreateContextFn recorder, size_t most,
+                        c10::CachingDeviceAllocator::RecordContext when, bool clear) override
     {
-        to.current += what.current;
-        to.peak += what.peak;
-        to.allocated += what.allocated;
-        to.freed += what.freed;
+        stock_->record_history(enabled, recorder, most, when, clear);
     }
 
-    Block *find(const void *p) const
+    bool is_history_enabled() const override
     {
-        auto at = live_.upper_bound(reinterpret_cast<uintptr_t>(p));
-        if (at == live_.begin()) {
-            return nullptr;
-        }
-        --at;
-        return reinterpret_cast<uintptr_t>(p) - at->first < at->second->memory.bytes ? at->second : nullptr;
+        return stock_->is_history_enabled();
     }
 
-    static bool capturing(c10::Stream stream)
+    std::vector<at::HostSegmentInfo> get_segments() override
     {
-        using Question = int (*)(void *, int *);
-        static const Question question = [] {
-            void *driver = dlopen("libcuda.so.1", RTLD_NOLOAD | RTLD_LAZY);
-            return reinterpret_cast<Question>(driver != nullptr ? dlsym(driver, "cuStreamIsCapturing") : nullptr);
-        }();
-        int status = 0;
-        const c10::impl::VirtualGuardImpl guard(stream.device_type());
-        return question != nullptr && question(guard.getStreamNativeHandle(stream), &status) == 0 && status != 0;
+        return stock_->get_segments();
     }
 
+    std::vector<c10::CachingDeviceAllocator::TraceEntry> get_traces() override
+    {
+        return stock_->get_traces();
+    }
+
+    void record_external_register(void *p, size_t bytes) override
+    {
+        stock_->record_external_register(p, bytes);
+    }
+
+    void record_external_unregister(void *p) override
+    {
+        stock_->record_external_unregister(p);
+    }
+#endif
+
+  private:
+    pintensor_bridge_stats locked(bool blocks = false)
+    {
+        pintensor_bridge_stats now;
+        calls->stats(&now, blocks);
+        locked_.set(now.locked);
+        return now;
+    }
+
+    // Whether a graph is captured here whose private pool is to hold this.
     bool pool_takes_this()
     {
-        if (pools_count_ == 0) {
-            return false;
-        }
-        const c10::impl::VirtualGuardImpl guard(at::DeviceType::CUDA);
-        c10::Stream stream = guard.getStream(guard.getDevice());
-        std::lock_guard<std::mutex> lock(pools_mutex_);
-        for (const auto &pool : pools_) {
-            if (pool.second(stream)) {
-                return true;
+#if TORCH_HAS_POOLS
+        if (pools_count_ > 0) {
+            const c10::impl::VirtualGuardImpl guard(at::DeviceType::CUDA);
+            c10::Stream stream = guard.getStream(guard.getDevice());
+            std::lock_guard<std::mutex> lock(pools_mutex_);
+            for (const auto &pool : pools_) {
+                if (pool.second(stream)) {
+                    return true;
+                }
             }
         }
+#endif
         return false;
     }
 
-    void give_back(Block *block) noexcept
-    {
-        (void)pintensor_free_block(manager_, &block->memory);
-        delete block;
-    }
-
-    /* Blocks whose streams are done. What one slow stream holds up does not keep the others. */
-    void recycle() noexcept
-    {
-        constexpr size_t most = 16;
-        std::vector<Block *> done;
-        if (waiting_count_ == 0) {
-            return;
-        }
-        {
-            std::lock_guard<std::mutex> guard(waiting_mutex_);
-            for (size_t i = 0, looked = 0; i < waiting_.size() && looked < most; looked++) {
-                if (finished(waiting_[i].first)) {
-                    done.push_back(waiting_[i].second);
-                    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-                    waiting_count_--;
-                    looked = 0;
-                } else {
-                    i++;
-                }
-            }
-        }
-        for (Block *block : done) {
-            give_back(block);
-        }
-    }
-
-    static bool finished(const std::vector<c10::Event> &events) noexcept
-    {
-        try {
-            for (const c10::Event &event : events) {
-                if (!event.query()) {
-                    return false;
-                }
-            }
-        } catch (...) {
-            return false;
-        }
-        return true;
-    }
-
     at::HostAllocator *const stock_;
-    const pintensor_manager manager_;
-
-    std::mutex mutex_; // live_ and the counts
-    std::map<uintptr_t, Block *> live_;
-    Stat requests_, bytes_;
-
-    std::mutex waiting_mutex_;
-    std::deque<std::pair<std::vector<c10::Event>, Block *>> waiting_;
-    std::atomic<size_t> waiting_count_{0};
-
+    std::atomic<bool> has_context_{false};
+    Count requests_, bytes_, locks_, locked_;
+    Duration lock_time_, unlock_time_;
+    std::array<Number, 64> buckets_{};
+#if TORCH_HAS_POOLS
     std::mutex pools_mutex_;
     std::vector<std::pair<c10::MempoolId_t, std::function<bool(c10::Stream)>>> pools_;
     std::atomic<size_t> pools_count_{0};
+#endif
+#if TORCH_HAS_HISTORY
+    std::atomic<bool> has_history_{false}; // some block of ours is in torch's history
+#endif
 };
 
 Allocator *allocator; // never destroyed: tensors may outlive everything
 
-void drop(void *block)
+void drop(void *data)
 {
-    allocator->free(static_cast<Block *>(block));
+    allocator->dropped(data);
 }
 
 } // namespace
 
-// Takes torch's pinned memory over from here on; blocks that torch made before stay torch's. Returns 0, or -1 if pintensor is
-// off or torch has no host allocator for CUDA. To be called once, after torch's CUDA library was loaded.
-extern "C" PINTENSOR_API int pintensor_bridge_start()
+extern "C" __attribute__((visibility("default"))) const char *
+pintensor_bridge_start(const pintensor_bridge_calls *given)
 {
     try {
         at::HostAllocator *stock = at::getHostAllocator(at::DeviceType::CUDA);
-        if (stock == nullptr || allocator != nullptr) {
-            return -1;
+        if (allocator != nullptr) {
+            return "it was started before";
         }
-        auto *made = new Allocator(stock);
-        if (!made->works()) {
-            return -1;
+        if (stock == nullptr) {
+            return "this torch has no allocator of pinned memory for CUDA";
         }
-        allocator = made;
-        at::setHostAllocator(at::DeviceType::CUDA, made, 1);
-        return 0;
+        if (!can_see_streams()) {
+            return "the streams of this torch cannot be seen";
+        }
+        calls = given;
+        allocator = new Allocator(stock);
+        at::setHostAllocator(at::DeviceType::CUDA, allocator, 1);
+        return nullptr;
     } catch (...) {
-        return -1;
+        return "this torch has no allocator of pinned memory for CUDA";
     }
 }

@@ -28,6 +28,10 @@ struct pt_block {
     uint32_t number, generation;
 };
 
+/* Whether pintensor is not switched off. For a door that has to know before the first block: reads the options if nobody
+ * has, and sets nothing else up. */
+bool pt_manager_wanted(void);
+
 /* First use in this process (or in a forked child): options, range, arenas, table. Returns 0, or -ENODEV when
  * pintensor is off or cannot work here; then the caller does what stock does. Cheap when done already. */
 int pt_manager_start(void);

@@ -20,6 +20,7 @@ enum { PT_FAIL_GROWING = 1, PT_FAIL_RECLAIMED = 2, PT_FAIL_HELD = 4, PT_FAIL_MIS
 enum { PT_STACK_OFF, PT_STACK_PYTHON, PT_STACK_FULL };
 enum { PT_LIMIT_ERROR, PT_LIMIT_PAGEABLE };
 enum { PT_REUSE_STREAMS, PT_REUSE_STRICT };
+enum { PT_TORCH_ON, PT_TORCH_OFF };
 enum { PT_RECLAIM_DROP, PT_RECLAIM_FREE, PT_RECLAIM_EXIT };
 
 /* Reads `environment` (as environ). Complaints go to stderr. Called once, before any other thread of ours. */

@@ -15,6 +15,7 @@
 #include "site.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -64,6 +65,17 @@ static void have_python_tell(bool may_ask)
     }
 }
 
+static _Atomic bool options_read; /* ahead of setting up */
+
+bool pt_manager_wanted(void)
+{
+    if (!pt_process_owns() && !options_read) {
+        pt_options_load(environ);
+        options_read = true;
+    }
+    return pt_option_enabled();
+}
+
 int pt_manager_start(void)
 {
     if (pt_process_owns()) {
@@ -77,7 +89,9 @@ int pt_manager_start(void)
     case PT_PROCESS_REFUSED: return -ENODEV;
     case PT_PROCESS_YOURS: break;
     }
-    pt_options_load(environ);
+    if (!atomic_exchange(&options_read, false)) {
+        pt_options_load(environ);
+    }
     int error = pt_option_enabled() ? set_up() : -ENODEV;
     if (error != 0 && pt_option_enabled()) {
         pt_log("cannot start (errno %d): this process goes on without pintensor", -error);

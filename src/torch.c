@@ -32,17 +32,31 @@ static struct {
 
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool loaded; /* only set once libtorch is there: it may come later */
+static void *(*fallback)(void);
 
-static void load(void)
+void pt_torch_set_fallback(void *(*library)(void))
 {
-    void *cpu = dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY);
-    void *c10 = dlopen("libc10.so", RTLD_NOLOAD | RTLD_LAZY);
-    if (cpu == NULL || c10 == NULL) {
-        return; /* the handles are kept: libtorch never goes away */
-    }
+    fallback = library;
+}
+
+/* NULL if libtorch itself has all that is needed. */
+static void *library_of_the_rest(void *cpu)
+{
+    bool complete = true;
+#define F(result, name, arguments, needed) complete = complete && (!(needed) || dlsym(cpu, #name) != NULL);
+    FUNCTIONS(F)
+#undef F
+    return complete || fallback == NULL ? NULL : fallback();
+}
+
+static void load(void *cpu, void *c10, void *rest)
+{
     bool usable = true;
-#define F(result, name, arguments, needed)         \
-    *(void **)&torch.name = dlsym(cpu, #name);     \
+#define F(result, name, arguments, needed)                                       \
+    *(void **)&torch.name = dlsym(cpu, #name);                                   \
+    if (torch.name == NULL && rest != NULL) {                                    \
+        *(void **)&torch.name = dlsym(rest, #name);                              \
+    }                                                                            \
     usable = usable && (torch.name != NULL || !(needed));
     FUNCTIONS(F)
 #undef F
@@ -59,9 +73,15 @@ static void load(void)
 static bool look_up(void)
 {
     if (!atomic_load_explicit(&loaded, memory_order_acquire)) {
+        void *cpu = dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY);
+        void *c10 = dlopen("libc10.so", RTLD_NOLOAD | RTLD_LAZY);
+        if (cpu == NULL || c10 == NULL) {
+            return false; /* the handles are kept: libtorch never goes away */
+        }
+        void *rest = library_of_the_rest(cpu);
         pthread_mutex_lock(&loading);
         if (!atomic_load(&loaded)) {
-            load();
+            load(cpu, c10, rest);
         }
         pthread_mutex_unlock(&loading);
     }

@@ -12,7 +12,11 @@
 /* An at::Tensor*, as libtorch's C functions call it AtenTensorHandle. */
 typedef void *pt_tensor;
 
-/* Whether this process's libtorch can make tensors with deleters from C (2.11 or newer). */
+/* A library that has those of libtorch's functions that an older torch lacks; NULL: there is none. Asked once at most,
+ * at the first tensor, with no lock held, and takes its time. */
+void pt_torch_set_fallback(void *(*library)(void));
+
+/* Whether this process's libtorch can make tensors with deleters from C (2.11 or newer, or with that library). */
 bool pt_torch_usable(void);
 
 size_t pt_torch_element_size(int dtype); /* 0: unknown */

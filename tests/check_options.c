@@ -70,6 +70,7 @@ START_TEST(defaults_without_a_word)
     ck_assert_uint_eq(pt_option(PT_OPTION_STACK), PT_STACK_PYTHON);
     ck_assert_uint_eq(pt_option(PT_OPTION_ON_LIMIT), PT_LIMIT_ERROR);
     ck_assert_uint_eq(pt_option(PT_OPTION_RECLAIM), PT_RECLAIM_DROP);
+    ck_assert_uint_eq(pt_option(PT_OPTION_TORCH), PT_TORCH_ON);
     ck_assert_uint_eq(pt_option(PT_OPTION_IDLE), 10);
     ck_assert_uint_eq(pt_option(PT_OPTION_EXITCODE), 0);
     ck_assert_uint_eq(pt_option(PT_OPTION_FAIL_ON), PT_FAIL_GROWING | PT_FAIL_RECLAIMED);

@@ -1,19 +1,81 @@
 #!/usr/bin/env bash
-# The bridge to torch's allocator of pinned memory: it compiles against the torch at hand, and does as the interface asks.
-# Its streams, graphs and figures are scripts/gpu-test's.
+# torch's own pinned memory under the preload, whole processes with a stand-in for torch's CUDA library: the bridge is built
+# once, takes over, and does as the interface asks. Its streams and graphs on a device are scripts/gpu-test's.
 # shellcheck disable=SC2154
-. "$(dirname "$0")/lib.sh"
-need_torch
-command -v "${CXX:-g++}" >/dev/null || skip 'no C++ compiler'
-torch=$("$torch_python" -c 'import os, torch; print(os.path.dirname(torch.__file__))')
-flags=(-std=c++20 -O1 -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include" -L"$torch/lib"
-    "-Wl,-rpath,$torch/lib" -lc10 -ltorch_cpu -ldl)
-programs=$top_srcdir/preload compile host_allocator.cpp bridge.so -Wextra -Wno-unused-parameter -shared -fPIC \
-    -fvisibility=hidden "${flags[@]}"
-compile fake_torch.cpp fake_torch "${flags[@]}"
-run "$work/fake_torch" "$work/bridge.so"
+. "$(dirname "$0")/bridge.sh"
+fresh_cache
+
+way=facts fake_torch
 echo "$out"
-is 'it ends well' "$status" 0
+is "it ends well, and says nothing but its report and its child's" "$status $(grep -vc '^pintensor: pid\|^  ' <<<"$err")" '0 0'
 lacks 'all of it holds' "$out" 'not ok'
-is 'it shows one symbol' "$(nm -D --defined-only "$work/bridge.so" | awk '$2 == "T" { print $3 }')" pintensor_bridge_start
+is 'the bridge was built' "$(runs)" 1
+bridge=$(cached | grep '\.so$')
+is 'its name has the version in full' "${bridge%-*}" "bridge-$version"
+is 'nothing else is left there' "$(cached | grep -v '\.so$')" bridge.lock
+is 'nobody else may write to it' "$(stat -c %a "$work/cache/pintensor" "$work/cache/pintensor/$bridge" | xargs)" '700 700'
+is 'it shows one symbol' "$(nm -D --defined-only "$work/cache/pintensor/$bridge" 2>/dev/null | awk '$2 == "T" { print $3 }')" \
+    pintensor_bridge_start
+
+fake_torch
+is 'the next process finds it' "$status $out $(runs)" '0 ours 1'
+way=keep fake_torch PINTENSOR_RECLAIM=exit
+is 'a dropped tensor of torch is nothing lost' "$status $(grep -c RECLAIMED <<<"$err")" '0 0'
+has 'a kept one is held, once' "$err" 'HELD       1.0 MiB in 1 block from 1 site'
+has 'and whose it is' "$err" 'from torch,'
+
+stock "$work/fake_torch" "$cuda" one
+is 'without the preload' "$status $out" "0 torch's"
+fake_torch PINTENSOR_TORCH=off
+is 'PINTENSOR_TORCH=off' "$status $out $err" "0 torch's "
+fake_torch PINTENSOR_ENABLE=off
+is 'PINTENSOR_ENABLE=off' "$status $out $err" "0 torch's "
+
+fresh_cache
+fake_torch PINTENSOR_TORCH=off
+library=- fake_torch
+is 'a build without CUDA: nothing is compiled' "$status $err$(runs)$(cached)" '0 '
+
+# --- eight ranks at once ---------------------------------------------------------------------
+
+fresh_cache
+for rank in 1 2 3 4 5 6 7 8; do
+    RANK=$rank CXX=$work/counting LD_PRELOAD=$preload "$work/fake_torch" "$cuda" one >"$work/rank$rank" 2>"$work/err$rank" &
+done
+wait
+is 'eight ranks: all are served' "$(sort "$work"/rank? | uniq -c | xargs)" '8 ours'
+is 'eight ranks: one builds' "$(runs)" 1
+is 'eight ranks: no complaint' "$(grep -h 'no bridge' "$work"/err?)" ''
+
+# --- a cache that is not as it was -----------------------------------------------------------
+
+file=$work/cache/pintensor/$(cached | grep '\.so$')
+truncate -s 20000 "$file"
+fake_torch
+is 'a file cut short is built anew' "$status $out $(runs)" '0 ours 2'
+printf X | dd of="$file" bs=1 seek=9000 conv=notrunc status=none
+fake_torch
+is 'so is one with a wrong byte' "$status $out $(runs)" '0 ours 3'
+chmod g+w "$file"
+fake_torch
+is 'what others may write to is not loaded' "$status $out $(lines) $(runs)" "0 torch's 1 3"
+has 'and it is named' "$err" "others may write to $file"
+chmod g-w "$file"
+chmod o+w "$work/cache/pintensor"
+fake_torch
+is 'nor from where others may write to' "$status $out $(lines)" "0 torch's 1"
+chmod o-w "$work/cache/pintensor"
+fake_torch
+is 'then all is well again' "$status $out $(lines)" '0 ours 0'
+
+fresh_cache
+way=threads fake_torch
+is 'eight threads at once' "$status $out $(runs) $(lines)" '0 ours 1 0'
+fresh_cache
+way=ignore fake_torch
+is 'a program that ignores SIGCHLD' "$status $out $(runs)" '0 ours 1'
+fresh_cache
+fake_torch XDG_CACHE_HOME= HOME="$work/cache/home"
+is 'HOME is enough' "$status $out" '0 ours'
+is 'and what was missing of it is made' "$(cd "$work/cache/home" && echo .cache/pintensor/*.so)" ".cache/pintensor/$bridge"
 finish

@@ -1,102 +1,194 @@
-// The bridge without a GPU: a stand-in for torch's own allocator of pinned memory, which knows what it was asked, and what
-// the bridge makes of calls: fake_torch BRIDGE.
+// A program of torch's with a stand-in for its CUDA library: fake_torch LIBRARY WAY, and LIBRARY is - for a build
+// without CUDA. Ways: facts; one, which tells who served one block; ignore, the same with SIGCHLD ignored; threads, the
+// same after eight threads were the first to ask at once; keep, which ends holding a block and having dropped another.
 #include "pintensor.h"
 
 #include <ATen/core/CachingHostAllocator.h>
+#include <torch/version.h>
 
 #include <dlfcn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
 
-namespace {
-
-int asked, recorded, emptied;
-
-void drop(void *p)
+namespace
 {
-    std::free(p);
+
+int (*fake_asked)(const char *what);
+bool (*managed)(const void *, size_t);
+
+at::HostAllocator *host()
+{
+    return at::getHostAllocator(at::DeviceType::CUDA);
 }
 
-struct Stock final : at::HostAllocator {
-    at::DataPtr allocate(size_t bytes) override
-    {
-        asked++;
-        void *p = std::malloc(bytes);
-        return {p, p, drop, at::DeviceType::CPU};
-    }
-    void copy_data(void *to, const void *from, std::size_t bytes) const override
-    {
-        default_copy_data(to, from, bytes);
-    }
-    bool record_event(void *, void *, c10::Stream) override
-    {
-        recorded++;
-        return false;
-    }
-    void empty_cache() override
-    {
-        emptied++;
-    }
-    at::HostStats get_stats() override
-    {
-        return {};
-    }
-    void reset_accumulated_stats() override
-    {
-    }
-    void reset_peak_stats() override
-    {
-    }
-};
+bool ours(const at::DataPtr &p)
+{
+    return managed != nullptr && managed(p.get(), 1);
+}
 
 void holds(const char *name, bool fact)
 {
     std::printf("%s - %s\n", fact ? "ok" : "not ok", name);
 }
 
+c10::CachingAllocator::Stat stat(const char *what)
+{
+    at::HostStats stats = host()->get_stats();
+#if TORCH_VERSION_MINOR >= 10
+    return what[0] == 'r'   ? stats.active_requests
+           : what[0] == 'b' ? stats.active_bytes
+           : what[0] == 's' ? stats.allocations
+                            : stats.allocated_bytes;
+#else
+    return what[0] == 'r'   ? stats.allocation
+           : what[0] == 'b' ? stats.allocated_bytes
+           : what[0] == 's' ? stats.segment
+                            : stats.reserved_bytes;
+#endif
+}
+
+int status_of(pid_t child)
+{
+    int status = -1;
+    waitpid(child, &status, 0);
+    return status;
+}
+
+void figures()
+{
+    at::DataPtr a = host()->allocate(3 << 20), b = host()->allocate(1 << 20);
+    holds("figures: two blocks of 4 MiB", stat("requests").current == 2 && stat("bytes").current == 4 << 20);
+    holds("figures: all that is locked", stat("held").current >= 4 << 20 && stat("held").peak >= stat("held").current);
+    holds("figures: locked for them", stat("segments").current >= 2 && host()->get_stats().num_host_alloc >= 2);
+    holds("figures: the time it took", host()->get_stats().host_alloc_time.count >= 2);
+    int64_t locks = stat("segments").allocated;
+    b.clear();
+    b = host()->allocate(1 << 20);
+    holds("figures: reuse locks nothing", stat("segments").allocated == locks && stat("requests").allocated >= 3);
+    host()->reset_accumulated_stats();
+    holds("figures: accumulated, reset", stat("requests").allocated == 0 && stat("requests").current == 2);
+    a.clear();
+    holds("figures: the peak stays", stat("bytes").current == 1 << 20 && stat("bytes").peak >= 4 << 20);
+    host()->reset_peak_stats();
+    holds("figures: and is reset", stat("bytes").peak == 1 << 20 && stat("bytes").freed == 3 << 20);
+    int64_t held = stat("held").current;
+    host()->empty_cache();
+    holds("figures: an empty cache holds less", stat("held").current <= held - (2 << 20));
+    holds("figures: what is locked came and went",
+          stat("held").current >= 1 << 20 && stat("segments").current == stat("requests").current);
+}
+
+void facts()
+{
+    at::HostAllocator *before = host(); // takes over
+    c10::Stream stream(c10::Stream::UNSAFE, c10::Device(at::DeviceType::CUDA, 0), 0);
+    int asked = fake_asked("allocated");
+    {
+        at::DataPtr a = before->allocate(1 << 20), b = before->allocate(1 << 20);
+        holds("its blocks are ours", ours(a) && ours(b));
+        holds("the first one made torch set CUDA up", fake_asked("allocated") == asked + 1);
+        holds("they lie on the CPU", a.device() == at::DeviceType::CPU);
+        char *p = static_cast<char *>(a.get());
+        holds("a stream may use one", before->record_event(p, p, stream));
+        holds("or a part of one", before->record_event(p + 4242, p, stream) && fake_asked("recorded") == 0);
+        int mine;
+        holds("what is not ours is asked of torch's",
+              !before->record_event(&mine, nullptr, stream) && fake_asked("recorded") == 1);
+        p = static_cast<char *>(b.get());
+        b.clear();
+        holds("a dropped one is not managed any more", !managed(p, 1));
+        b = before->allocate(1 << 20);
+        holds("and is used again", b.get() == p);
+#if TORCH_VERSION_MINOR >= 14
+        holds("torch's history has them", fake_asked("noted") == 2);
+#endif
+        pid_t child = fork();
+        if (child == 0) {
+            a.clear();
+            _exit(ours(b) && ours(host()->allocate(1 << 20)) ? 0 : 1);
+        }
+        holds("a child drops its copy and pins its own", status_of(child) == 0 && ours(a));
+        std::thread other([&] { a.clear(); });
+        other.join();
+    }
+    holds("all is counted back", stat("requests").current == 0 && stat("bytes").current == 0);
+    asked = fake_asked("allocated");
+    (void)host()->allocate(0);
+    holds("nothing of no bytes is torch's affair", fake_asked("allocated") == asked + 1);
+    host()->empty_cache();
+    holds("both caches are emptied", fake_asked("emptied") == 1);
+    try {
+        (void)host()->allocate((size_t)1 << 50);
+        holds("too much is an error", false);
+    } catch (const c10::Error &error) {
+        holds("too much is an error", std::string(error.what()).find("pintensor: ") == 0);
+    }
+#if TORCH_VERSION_MINOR >= 11
+    host()->begin_allocate_to_pool({1, 0}, [](c10::Stream) { return true; });
+    holds("a private pool is torch's", !ours(host()->allocate(100)));
+    host()->end_allocate_to_pool({1, 0});
+    holds("until it ends", ours(host()->allocate(100)));
+    host()->begin_allocate_to_pool({2, 0}, [](c10::Stream) { return false; });
+    holds("what is not for it is ours", ours(host()->allocate(100)));
+    host()->end_allocate_to_pool({2, 0});
+    host()->release_pool({1, 0});
+    holds("torch's hears of all that", fake_asked("pools") == 5);
+#endif
+    figures();
+}
+
 } // namespace
 
 int main(int, char **argv)
 {
-    static Stock stock;
-    at::setHostAllocator(at::DeviceType::CUDA, &stock);
-    void *bridge = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-    auto start = reinterpret_cast<int (*)()>(bridge != nullptr ? dlsym(bridge, "pintensor_bridge_start") : nullptr);
-    auto managed = reinterpret_cast<bool (*)(const void *, size_t)>(dlsym(RTLD_DEFAULT, "pintensor_is_managed"));
-    if (start == nullptr || managed == nullptr) {
-        std::printf("not ok - the bridge loads: %s\n", dlerror());
+    std::string library = argv[1], way = argv[2];
+    managed = reinterpret_cast<decltype(managed)>(dlsym(RTLD_DEFAULT, "pintensor_is_managed"));
+    if (library == "-") {
+        try {
+            (void)host();
+        } catch (const c10::Error &) {
+        }
+        return 0;
+    }
+    void *cuda = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+    if (cuda == nullptr) {
+        std::printf("not ok - %s\n", dlerror());
         return 1;
     }
-    at::DataPtr old = stock.allocate(100);
-    holds("the bridge starts", start() == 0);
-    holds("once", start() != 0);
-    at::HostAllocator *now = at::getHostAllocator(at::DeviceType::CUDA);
-    holds("torch has it for its allocator", now != &stock);
-    c10::Stream stream(c10::Stream::UNSAFE, c10::Device(at::DeviceType::CUDA, 0), 0);
-    {
-        at::DataPtr a = now->allocate(1 << 20), b = now->allocate(1 << 20);
-        holds("its blocks are ours", managed(a.get(), 1 << 20) && managed(b.get(), 1 << 20) && asked == 1);
-        holds("and lie on the CPU", a.device() == at::DeviceType::CPU);
-        at::HostStats stats = now->get_stats();
-        holds("they are counted", stats.active_requests.current == 2 && stats.active_bytes.current == 2 << 20);
-        void *p = a.get();
-        a.clear();
-        holds("a dropped one is not managed any more", !managed(p, 1));
-        a = now->allocate(1 << 20);
-        holds("and is used again", a.get() == p);
-        holds("a block that is not ours is asked of torch's", !now->record_event(old.get(), old.get(), stream) && recorded == 1);
+    fake_asked = reinterpret_cast<decltype(fake_asked)>(dlsym(cuda, "fake_asked"));
+    if (way == "facts") {
+        facts();
+        return 0;
     }
-    holds("all is counted back", now->get_stats().active_bytes.current == 0);
-    (void)now->allocate(0);
-    holds("nothing of no bytes is torch's affair", asked == 2);
-    now->empty_cache();
-    holds("both caches are emptied", emptied == 1);
-    try {
-        (void)now->allocate((size_t)1 << 50);
-        holds("too much is an error", false);
-    } catch (const c10::Error &error) {
-        holds("too much is an error", std::string(error.what()).find("pintensor: ") == 0);
+    if (way == "ignore") {
+        std::signal(SIGCHLD, SIG_IGN);
+    }
+    if (way == "threads") {
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 8; i++) {
+            threads.emplace_back([] {
+                for (int n = 0; n < 1000; n++) {
+                    (void)host()->allocate(4096);
+                }
+            });
+        }
+        for (std::thread &thread : threads) {
+            thread.join();
+        }
+    }
+    at::DataPtr one = host()->allocate(1 << 20);
+    std::printf("%s\n", ours(one) ? "ours" : "torch's");
+    if (way == "keep") {
+        (void)host()->allocate(1 << 20);
+        one.release_context();
+        std::fflush(stdout);
     }
     return 0;
 }

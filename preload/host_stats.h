@@ -1,0 +1,108 @@
+// c10's statistics in a form that any thread may change at any time, and a child that was forked meanwhile too: the
+// bridge's.
+#ifndef PRELOAD_HOST_STATS_H
+#define PRELOAD_HOST_STATS_H
+
+#include <ATen/core/CachingHostAllocator.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+namespace
+{
+
+using c10::CachingAllocator::DurationStat;
+using c10::CachingAllocator::Stat;
+using Number = std::atomic<int64_t>;
+
+void lift(Number &high, int64_t to)
+{
+    for (int64_t now = high; now < to && !high.compare_exchange_weak(now, to);) {
+    }
+}
+
+// c10's Stat.
+class Count
+{
+  public:
+    void add(int64_t n)
+    {
+        lift(peak_, current_ += n);
+        (n > 0 ? allocated_ : freed_) += n > 0 ? n : -n;
+    }
+
+    // For what is looked at now and then: the difference came or went.
+    void set(uint64_t now)
+    {
+        add(static_cast<int64_t>(now) - current_);
+    }
+
+    void add_to(Stat &stat) const
+    {
+        stat.current += current_;
+        stat.peak += peak_;
+        stat.allocated += allocated_;
+        stat.freed += freed_;
+    }
+
+    void reset_accumulated()
+    {
+        allocated_ = freed_ = 0;
+    }
+
+    void reset_peak()
+    {
+        peak_ = current_.load();
+    }
+
+  private:
+    Number current_{0}, peak_{0}, allocated_{0}, freed_{0};
+};
+
+// c10's DurationStat: what locking took.
+class Duration
+{
+  public:
+    using clock = std::chrono::steady_clock;
+
+    void add(clock::time_point begin)
+    {
+        using std::chrono::microseconds;
+        int64_t us = std::chrono::duration_cast<microseconds>(clock::now() - begin).count();
+        total_ += us;
+        count_++;
+        lift(max_, us);
+        lift(below_, -us);
+    }
+
+    void add_to(DurationStat &stat) const
+    {
+        if (below_ != none) {
+            stat.min = stat.min == 0 ? -below_ : std::min<int64_t>(stat.min, -below_);
+        }
+        stat.max = std::max<int64_t>(stat.max, max_);
+        stat.total += total_;
+        stat.count += count_;
+    }
+
+    void reset_accumulated()
+    {
+        total_ = count_ = 0;
+    }
+
+    void reset_peak()
+    {
+        max_ = 0;
+        below_ = none;
+    }
+
+  private:
+    static constexpr int64_t none = INT64_MIN;
+    Number total_{0}, count_{0}, max_{0}, below_{none}; // below: the least, negated
+};
+
+} // namespace
+
+#endif

@@ -1,0 +1,204 @@
+/* torch's door: the first time that torch asks for its allocator of pinned memory, the bridge becomes that allocator;
+ * all calls, the first one too, are then torch's own to answer. What the bridge asks for is here. */
+#include "torch.h"
+
+#include "bridge.h"
+#include "device.h"
+#include "dtype.h"
+#include "flight.h"
+#include "keys.h"
+#include "library.h"
+#include "lock.h"
+#include "manager.h"
+#include "options.h"
+#include "process.h"
+#include "room.h"
+#include "torch_door.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define DOOR   __attribute__((visibility("default")))
+#define CALLER __builtin_return_address(0)
+
+#define GET_HOST_ALLOCATOR "_ZN2at16getHostAllocatorEN3c1010DeviceTypeE"
+enum { CUDA = 1 }; /* c10::DeviceType */
+
+/* ---- what the bridge asks for ---- */
+
+static uint32_t manager(bool make)
+{
+    static const char key;
+    return pt_keys_of(&key, make);
+}
+
+static uint64_t made(void)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    return atomic_load_explicit(&c->allocated, memory_order_relaxed) -
+           atomic_load_explicit(&c->reused, memory_order_relaxed);
+}
+
+static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block *out, const char **why)
+{
+    static __thread char text[1024];
+    *why = NULL;
+    if (pt_manager_start() != 0) {
+        return -ENODEV;
+    }
+    /* Not PT_TENSOR: what keeps DeepSpeed's blocks past their last tensor (free(), PINTENSOR_RECLAIM) is not for
+     * torch's. */
+    struct pt_request q = {
+        .manager = manager(true), .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_TORCH, .caller = caller};
+    struct pt_block block;
+    uint64_t before = made();
+    int error = pt_manager_alloc(&q, &block);
+    if (error == 0) {
+        *out = (struct pintensor_bridge_block){.data = block.base, .fresh = made() != before};
+    } else if (error != -ENODEV) {
+        struct pt_text t;
+        pt_text_init(&t, text, sizeof text, -1);
+        pt_manager_explain(bytes, &t);
+        *why = text;
+    }
+    return error;
+}
+
+static size_t drop(void *data)
+{
+    if (!pt_process_owns()) {
+        return 0;
+    }
+    struct pt_found f = pt_table_find(data);
+    struct pt_block block = {.base = data, .number = f.number, .generation = f.generation};
+    if (f.number == 0 || f.state != PT_LIVE || f.base != (uintptr_t)data) {
+        return 0; /* inherited */
+    }
+    (void)pt_manager_release_block(manager(false), &block, CALLER);
+    return f.asked;
+}
+
+static bool used(const void *p, void *stream, int device)
+{
+    return pt_table_ours(p) && pt_flight_use(p, stream, device, true);
+}
+
+static void trim(void)
+{
+    (void)pt_room_trim();
+}
+
+static void stats(struct pintensor_bridge_stats *out, bool blocks)
+{
+    *out = (struct pintensor_bridge_stats){0};
+    if (!pt_process_owns()) {
+        return;
+    }
+    out->locked = pt_lock_bytes();
+    uint32_t count = blocks ? atomic_load(&pt_table()->records) : 0;
+    for (uint32_t number = 1; number < count; number++) {
+        out->blocks += pt_table_record(number)->state != PT_FREE;
+    }
+}
+
+/* ---- becoming torch's allocator ---- */
+
+/* Where libtorch_cuda's code lies, once its allocator is ours. */
+static struct {
+    _Atomic uintptr_t from, len;
+} copier;
+
+static int locate_copier(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    (void)size;
+    (void)unused;
+    const char *slash = strrchr(info->dlpi_name, '/');
+    if (slash == NULL || strncmp(slash + 1, "libtorch_cuda.so", 16) != 0) {
+        return 0;
+    }
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0) {
+            copier.from = info->dlpi_addr + part->p_vaddr;
+            copier.len = part->p_memsz;
+        }
+    }
+    return 1;
+}
+
+bool torch_tells(const void *caller)
+{
+    return (uintptr_t)caller - copier.from < copier.len;
+}
+
+static void take_over(void)
+{
+    static const struct pintensor_bridge_calls calls = {
+        .alloc = alloc, .drop = drop, .used = used, .trim = trim, .stats = stats};
+    void *bridge = library_of_bridge();
+    if (bridge == NULL) {
+        return;
+    }
+    pintensor_bridge_start_function *start;
+    *(void **)&start = dlsym(bridge, PINTENSOR_BRIDGE_START);
+    const char *why = start != NULL ? start(&calls) : "it is not one";
+    if (why != NULL) {
+        library_complain(why, "Report this");
+    } else {
+        (void)dl_iterate_phdr(locate_copier, NULL);
+    }
+}
+
+/* Whether this call is the one. Not before CUDA is initialised, which comes first where anything gets pinned; then
+ * whether the range is shared memory is decided rightly too. */
+static bool is_the_moment(void)
+{
+    static _Atomic bool over;
+    if (atomic_load_explicit(&over, memory_order_relaxed) || !library_is_loaded("libtorch_cuda.so")) {
+        return false;
+    }
+    (void)pt_device_look();
+    if (!pt_device_in_use()) {
+        return false;
+    }
+    bool wanted = pt_manager_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON;
+    return !atomic_exchange(&over, true) && wanted;
+}
+
+/* Nobody waits here for the one who takes over: the bridge itself comes through here, and whoever holds the GIL or the
+ * dynamic linker's lock must not wait. What others pin meanwhile is torch's own, and stays it. */
+DOOR void *get_host_allocator(int8_t device) __asm__(GET_HOST_ALLOCATOR);
+void *get_host_allocator(int8_t device)
+{
+    static void *_Atomic found;
+    void *real = atomic_load_explicit(&found, memory_order_relaxed);
+    if (real == NULL) {
+        void *library = dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY);
+        real = library != NULL ? dlsym(library, GET_HOST_ALLOCATOR) : NULL;
+        if (real == NULL) {
+            return NULL;
+        }
+        found = real;
+    }
+    if (device == CUDA && is_the_moment()) {
+        take_over();
+    }
+    return ((void *(*)(int8_t))real)(device);
+}
+
+/* ---- DeepSpeed's door, with a torch before 2.11 ---- */
+
+static void *bridge_for_tensors(void)
+{
+    return pt_manager_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON ? library_of_bridge() : NULL;
+}
+
+__attribute__((constructor)) static void offer_bridge(void)
+{
+    pt_torch_set_fallback(bridge_for_tensors);
+}
