@@ -26,6 +26,9 @@ struct pintensor_bridge_block {
 
 /* What the preload does for the bridge. Any thread may call any of it; none throws. */
 struct pintensor_bridge_calls {
+    /* Whether the program has a context of a device. Asks for nothing that a capture elsewhere forbids. */
+    bool (*has_context)(void);
+
     /* Memory for `bytes` > 0, for the call that returns to `caller`. 0; else *why says the reason in one sentence, to
      * be read before this thread's next call, or is NULL when nothing can be had here and torch's own is to serve. */
     int (*alloc)(size_t bytes, const void *caller, struct pintensor_bridge_block *out, const char **why);

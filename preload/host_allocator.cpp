@@ -84,7 +84,9 @@ class Allocator final : public at::HostAllocator
             return stock_->allocate(bytes);
         }
         if (!has_context_) { // torch's first pinned block makes one; ours only uses what is there
-            (void)stock_->allocate(1);
+            if (!calls->has_context()) {
+                (void)stock_->allocate(1);
+            }
             has_context_ = true;
         }
         auto begin = Duration::clock::now();

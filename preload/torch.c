@@ -139,7 +139,7 @@ bool torch_tells(const void *caller)
 static void take_over(void)
 {
     static const struct pintensor_bridge_calls calls = {
-        .alloc = alloc, .drop = drop, .used = used, .trim = trim, .stats = stats};
+        .has_context = pt_device_ready, .alloc = alloc, .drop = drop, .used = used, .trim = trim, .stats = stats};
     void *bridge = library_of_bridge();
     if (bridge == NULL) {
         return;
