@@ -1,7 +1,8 @@
 /* pintensor: CPU tensors and raw blocks in page-locked memory.
  *
- * Blocks come from two arenas whose pages are locked (mlock), so that O_DIRECT and DMA reach them and they are never
- * swapped. A freed block stays locked for the next request of its size as long as everything locked stays within 1.05
+ * Blocks come from two arenas whose pages are locked, so that O_DIRECT and DMA reach them and they are never swapped: with
+ * mlock, or, once the process has a CUDA context, by registering them with its driver, to which no memlock limit applies. A
+ * freed block stays locked for the next request of its size as long as everything locked stays within 1.05
  * times the most that was ever alive, and for 10 seconds at most. At exit a report says what was lost and where it was
  * allocated.
  *
@@ -14,7 +15,8 @@
  * Threads: every call may be made from any thread at any time, unless it says otherwise. No call is
  * async-signal-safe, except pintensor_report().
  *
- * Fork: a child owns nothing of its parent's blocks; it sees them as any copied memory and may pin its own.
+ * Fork: a child owns nothing of its parent's blocks and may pin its own. It sees them as any copied memory; if the parent had
+ * a CUDA driver running when it pinned its first block, as memory that both share.
  *
  * Environment: the options in pintensor(1) apply to linked programs as well.
  *
@@ -87,6 +89,13 @@ PINTENSOR_API int pintensor_alloc(pintensor_manager manager, size_t bytes, pinte
  * same address; the second can: PINTENSOR_ESTALE. data == NULL is fine. */
 PINTENSOR_API int pintensor_free(pintensor_manager manager, void *data);
 PINTENSOR_API int pintensor_free_block(pintensor_manager manager, const pintensor_block *block);
+
+/* Tells that what a CUDA stream of this process was given so far uses the block around `data`: a free, early or late, does
+ * not hand its memory out again before that work is done, and does not wait for it. Needed only for what pintensor cannot
+ * see: copies by the driver's own functions or by a runtime that is linked statically, and kernels that read or write
+ * pinned memory. `stream` is a cudaStream_t or CUstream. While the stream is being captured the block is marked never to be
+ * used again. PINTENSOR_ENOT_OURS: no live block lies there. */
+PINTENSOR_API int pintensor_record_stream(const void *data, void *stream);
 
 /* ---- tensors of libtorch ---- */
 

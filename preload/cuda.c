@@ -1,34 +1,102 @@
-/* CUDA's door: who registers a block of ours himself, as DeepSpeed does with each of its own, is told that it is done. All
- * else goes to CUDA's runtime, unchanged. */
+/* CUDA's doors. Who registers a block of ours himself, as DeepSpeed does with each of its own, is told that it is done;
+ * and which streams copy to or from our blocks is noted. All else goes to CUDA's runtime, unchanged. */
+#include "flight.h"
 #include "room.h"
 #include "stock.h"
+#include "table.h"
+#include "torch_door.h"
 
-#include <dlfcn.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define DOOR __attribute__((visibility("default")))
+#define DOOR   __attribute__((visibility("default")))
 #define CALLER __builtin_return_address(0)
 
-enum { SUCCESS = 0, NO_DEVICE = 100 };
+enum { SUCCESS = 0, NO_DEVICE = 100, CAPTURE_FIRST = 900, WRONG_THREAD = 908 };
+enum { PER_THREAD_STREAM = 2 };
+
+static void *runtime_of(struct stock_memory *memory, const void *caller, const char *symbol)
+{
+    return stock_of_library(memory, caller, "libcudart.so", symbol);
+}
 
 DOOR int cudaHostRegister(void *p, size_t len, unsigned flags);
 int cudaHostRegister(void *p, size_t len, unsigned flags)
 {
+    static struct stock_memory memory;
     if (pt_room_register(p, len)) {
         return SUCCESS;
     }
     int (*stock)(void *, size_t, unsigned) =
-        (int (*)(void *, size_t, unsigned))stock_of_library(CALLER, "libcudart.so", "cudaHostRegister");
+        (int (*)(void *, size_t, unsigned))runtime_of(&memory, CALLER, "cudaHostRegister");
     return stock != NULL ? stock(p, len, flags) : NO_DEVICE;
 }
 
 DOOR int cudaHostUnregister(void *p);
 int cudaHostUnregister(void *p)
 {
+    static struct stock_memory memory;
     if (pt_room_registered(p)) {
         return SUCCESS;
     }
-    int (*stock)(void *) = (int (*)(void *))stock_of_library(CALLER, "libcudart.so", "cudaHostUnregister");
+    int (*stock)(void *) = (int (*)(void *))runtime_of(&memory, CALLER, "cudaHostUnregister");
     return stock != NULL ? stock(p) : NO_DEVICE;
 }
+
+/* cudaMemcpy3DParms, as it has been since CUDA 3. */
+struct copy_3d {
+    struct end {
+        void *array;
+        size_t position[3];
+        void *pointer;
+        size_t pitch, width, height;
+    } from, to;
+    size_t extent[3];
+    int kind;
+};
+
+static void note_end(const void *p, void *stream)
+{
+    if (pt_table_ours(p)) {
+        (void)pt_flight_use(p, stream, PT_FLIGHT_CURRENT, false);
+    }
+}
+
+static void note_copy(int error, const void *caller, void *stream, const void *to, const void *from)
+{
+    if (error == SUCCESS && !torch_tells(caller)) {
+        note_end(to, stream);
+        note_end(from, stream);
+    }
+}
+
+static void note_capture(int error, bool begins)
+{
+    bool ended = error == SUCCESS || (error >= CAPTURE_FIRST && error != WRONG_THREAD);
+    if (begins ? error == SUCCESS : ended) {
+        pt_flight_capture(begins ? 1 : -1);
+    }
+}
+
+#define FORWARD(name, parameters, arguments, noted)                                                                    \
+    DOOR int name parameters;                                                                                          \
+    int name parameters                                                                                                \
+    {                                                                                                                  \
+        static struct stock_memory memory;                                                                             \
+        void *found = runtime_of(&memory, CALLER, #name);                                                              \
+        int error = found != NULL ? ((int(*) parameters)found)arguments : NO_DEVICE;                                   \
+        noted;                                                                                                         \
+        return error;                                                                                                  \
+    }
+
+#define BEGIN                                 note_capture(error, true)
+#define END                                   note_capture(error, false)
+#define X(name, parameters, arguments, noted) FORWARD(name, parameters, arguments, noted)
+#define COPY(stream, to, from)                note_copy(error, CALLER, stream, to, from)
+#include "cuda.def"
+#undef X
+#undef COPY
+#define X(name, parameters, arguments, noted) FORWARD(name##_ptsz, parameters, arguments, noted)
+#define COPY(stream, to, from)                note_copy(error, CALLER, stream != NULL ? stream : (void *)PER_THREAD_STREAM, to, from)
+#include "cuda.def"

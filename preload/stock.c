@@ -21,8 +21,8 @@ void *stock_of_caller(const void *caller, const char *symbol)
     }
     /* An object that only uses the symbol leads back to this library. */
     Dl_info ours, theirs;
-    bool is_ours = found != NULL && dladdr(found, &theirs) != 0 &&
-                   dladdr((void *)stock_of_caller, &ours) != 0 && theirs.dli_fbase == ours.dli_fbase;
+    bool is_ours = found != NULL && dladdr(found, &theirs) != 0 && dladdr((void *)stock_of_caller, &ours) != 0 &&
+                   theirs.dli_fbase == ours.dli_fbase;
     return is_ours ? NULL : found;
 }
 
@@ -45,7 +45,7 @@ static int match(struct dl_phdr_info *info, size_t size, void *out)
     return 1;
 }
 
-void *stock_of_library(const void *caller, const char *library, const char *symbol)
+static void *look_in_library(const void *caller, const char *library, const char *symbol)
 {
     void *found = dlsym(RTLD_NEXT, symbol);
     if (found == NULL) {
@@ -58,6 +58,25 @@ void *stock_of_library(const void *caller, const char *library, const char *symb
             found = dlsym(object, symbol);
             dlclose(object);
         }
+    }
+    return found;
+}
+
+void *stock_of_library(struct stock_memory *memory, const void *caller, const char *library, const char *symbol)
+{
+    enum { MOST = sizeof memory->known / sizeof memory->known[0] };
+    unsigned used = atomic_load_explicit(&memory->used, memory_order_relaxed);
+    for (unsigned i = 0; i < used && i < MOST; i++) {
+        if (atomic_load_explicit(&memory->known[i].caller, memory_order_acquire) == caller) {
+            return memory->known[i].found;
+        }
+    }
+    void *found = look_in_library(caller, library, symbol);
+    /* A place is written once; callers past the last one are looked up each time. */
+    unsigned place = found != NULL && used < MOST ? atomic_fetch_add(&memory->used, 1) : MOST;
+    if (place < MOST) {
+        memory->known[place].found = found;
+        atomic_store_explicit(&memory->known[place].caller, caller, memory_order_release);
     }
     return found;
 }

@@ -2,6 +2,7 @@
 #ifndef PRELOAD_STOCK_H
 #define PRELOAD_STOCK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /* The definition of `symbol` in the very object that `caller` lies in, or NULL. */
@@ -9,7 +10,17 @@ void *stock_of_caller(const void *caller, const char *symbol);
 
 /* The definition that a call from `caller` would have reached: the next one that all objects see, or what the caller's own
  * object brings along, or that of any loaded library whose file's name begins so. NULL: there is none. */
-void *stock_of_library(const void *caller, const char *library, const char *symbol);
+struct stock_memory;
+void *stock_of_library(struct stock_memory *memory, const void *caller, const char *library, const char *symbol);
+
+/* What stock_of_library() found for its first callers: one for each symbol, zero to begin with. */
+struct stock_memory {
+    struct {
+        const void *_Atomic caller;
+        void *found;
+    } known[32];
+    _Atomic unsigned used;
+};
 
 /* The next definition of a libc function. Never NULL. */
 void *stock_next(const char *symbol);

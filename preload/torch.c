@@ -1,6 +1,7 @@
 /* torch's door: the first time that torch asks for its allocator of pinned memory, the bridge becomes that allocator;
  * all calls, the first one too, are then torch's own to answer. What the bridge asks for is here. */
 #include "torch.h"
+
 #include "bridge.h"
 #include "device.h"
 #include "dtype.h"
@@ -12,12 +13,15 @@
 #include "options.h"
 #include "process.h"
 #include "room.h"
+#include "torch_door.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define DOOR   __attribute__((visibility("default")))
 #define CALLER __builtin_return_address(0)
@@ -109,6 +113,34 @@ static void stats(struct pintensor_bridge_stats *out, bool blocks)
 
 /* ---- becoming torch's allocator ---- */
 
+/* Where libtorch_cuda's code lies, once its allocator is ours. */
+static struct {
+    _Atomic uintptr_t from, len;
+} copier;
+
+static int locate_copier(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    (void)size;
+    (void)unused;
+    const char *slash = strrchr(info->dlpi_name, '/');
+    if (slash == NULL || strncmp(slash + 1, "libtorch_cuda.so", 16) != 0) {
+        return 0;
+    }
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0) {
+            copier.from = info->dlpi_addr + part->p_vaddr;
+            copier.len = part->p_memsz;
+        }
+    }
+    return 1;
+}
+
+bool torch_tells(const void *caller)
+{
+    return (uintptr_t)caller - copier.from < copier.len;
+}
+
 static void take_over(void)
 {
     static const struct pintensor_bridge_calls calls = {
@@ -122,6 +154,8 @@ static void take_over(void)
     const char *why = start != NULL ? start(&calls) : "it is not one";
     if (why != NULL) {
         library_complain(why, "Report this");
+    } else {
+        (void)dl_iterate_phdr(locate_copier, NULL);
     }
 }
 

@@ -25,10 +25,10 @@ static uint64_t power_of_two(uint64_t n)
     return n <= 1 ? 1 : (uint64_t)1 << (64 - __builtin_clzl(n - 1));
 }
 
-/* Stock DeepSpeed: posix_memalign and mlock, so whole pages. */
+/* DeepSpeed: posix_memalign and mlock, so whole pages. torch rounds up to powers of two. */
 static uint64_t stock_bytes(const struct pt_record *r)
 {
-    return pt_pages_up(r->asked, PT_PAGE);
+    return r->door == PT_DOOR_TORCH ? power_of_two(r->asked) : pt_pages_up(r->asked, PT_PAGE);
 }
 
 void pt_account_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)

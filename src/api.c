@@ -1,5 +1,6 @@
 /* The public calls: arguments checked, errors put into words, the work passed on. */
 #include "dtype.h"
+#include "flight.h"
 #include "keys.h"
 #include "lock.h"
 #include "manager.h"
@@ -125,6 +126,11 @@ int pintensor_free_block(pintensor_manager manager, const pintensor_block *block
     return b.base == NULL
                ? 0
                : released(pt_manager_release_block((uint32_t)manager, &b, __builtin_return_address(0)));
+}
+
+int pintensor_record_stream(const void *data, void *stream)
+{
+    return pt_flight_use(data, stream, PT_FLIGHT_CURRENT, false) ? 0 : fail(PINTENSOR_ENOT_OURS, "no live block lies there");
 }
 
 int pintensor_tensor_alloc(pintensor_manager manager, int64_t elements, int scalar_type,

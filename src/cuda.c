@@ -5,7 +5,9 @@
 #include <dlfcn.h>
 #include <stdatomic.h>
 
-enum { OK = 0, OUT_OF_MEMORY = 2, PORTABLE = 1, RELAXED = 2 };
+enum { OK = 0, OUT_OF_MEMORY = 2, NOT_READY = 600, CAPTURE_FIRST = 900, CAPTURE_LAST = 999 };
+enum { PORTABLE = 1, RELAXED = 2, NO_TIMING = 2 };
+enum { LEGACY_STREAM = 1 };
 
 typedef void *context;
 
@@ -19,6 +21,14 @@ static struct {
     int (*capture)(int *mode);
     int (*hold)(void *p, size_t len, unsigned flags);
     int (*let_go)(void *p);
+    int (*device_of)(int *device);
+    int (*context_of)(void *stream, context *out);
+    int (*capturing)(void *stream, int *status);
+    int (*new_event)(void **event, unsigned flags);
+    int (*record)(void *event, void *stream);
+    int (*query)(void *event);
+    int (*wait_for_all)(void);
+    int (*number_of)(context c, unsigned long long *number); /* since 12.0; NULL before */
 } cuda;
 
 static const struct {
@@ -32,7 +42,14 @@ static const struct {
                  {&cuda.pop, "cuCtxPopCurrent_v2"},
                  {&cuda.capture, "cuThreadExchangeStreamCaptureMode"},
                  {&cuda.hold, "cuMemHostRegister_v2"},
-                 {&cuda.let_go, "cuMemHostUnregister"}};
+                 {&cuda.let_go, "cuMemHostUnregister"},
+                 {&cuda.device_of, "cuCtxGetDevice"},
+                 {&cuda.context_of, "cuStreamGetCtx"},
+                 {&cuda.capturing, "cuStreamIsCapturing"},
+                 {&cuda.new_event, "cuEventCreate"},
+                 {&cuda.record, "cuEventRecord"},
+                 {&cuda.query, "cuEventQuery"},
+                 {&cuda.wait_for_all, "cuCtxSynchronize"}};
 
 static bool bind_functions(void *library)
 {
@@ -43,6 +60,7 @@ static bool bind_functions(void *library)
         }
         *(void **)functions[i].place = found;
     }
+    *(void **)&cuda.number_of = dlsym(library, "cuCtxGetId");
     return true;
 }
 
@@ -115,6 +133,120 @@ static void leave(int saved)
     (void)cuda.capture(&saved);
 }
 
+/* ---- streams ---- */
+
+static uint64_t number_of(context c)
+{
+    unsigned long long number = 0;
+    return cuda.number_of != NULL && cuda.number_of(c, &number) == OK ? number : 0;
+}
+
+static bool primary(int device, context *out)
+{
+    if (!has_context(device) || cuda.retain(out, device) != OK) {
+        return false;
+    }
+    (void)cuda.release(device); /* it lives on: the program retains it too */
+    return true;
+}
+
+static bool place(void *stream, int device, struct pt_place *out)
+{
+    context c, unused;
+    if (device >= 0) {
+        if (!primary(device, &c)) {
+            return false;
+        }
+    } else if (cuda.context_of(stream, &c) != OK || cuda.push(c) != OK) {
+        return false;
+    } else {
+        context its_primary;
+        bool known = cuda.device_of(&device) == OK && primary(device, &its_primary) && its_primary == c;
+        (void)cuda.pop(&unused);
+        device = known ? device : -1;
+    }
+    *out = (struct pt_place){.context = c, .number = number_of(c), .device = device};
+    return true;
+}
+
+/* In relaxed mode, for the sake of captures on other threads, and in the place's context. */
+static bool enter_place(const struct pt_place *at, int *saved)
+{
+    context c;
+    *saved = RELAXED;
+    bool alive = at->device < 0 || (primary(at->device, &c) && c == at->context && number_of(c) == at->number);
+    if (!alive || cuda.capture(saved) != OK) {
+        return false;
+    }
+    if (cuda.push(at->context) != OK) {
+        (void)cuda.capture(saved);
+        return false;
+    }
+    return true;
+}
+
+static void leave_place(int saved)
+{
+    context c;
+    (void)cuda.pop(&c);
+    (void)cuda.capture(&saved);
+}
+
+static bool captured(void *stream)
+{
+    int status = 0, saved = RELAXED;
+    if ((uintptr_t)stream <= LEGACY_STREAM || cuda.capture(&saved) != OK) {
+        return false; /* the legacy stream cannot be */
+    }
+    int error = cuda.capturing(stream, &status);
+    (void)cuda.capture(&saved);
+    return error == OK && status != 0;
+}
+
+static void *mark(const struct pt_place *at, void *stream, void *event)
+{
+    int saved;
+    if (!enter_place(at, &saved)) {
+        return NULL;
+    }
+    if ((event == NULL && cuda.new_event(&event, NO_TIMING) != OK) || cuda.record(event, stream) != OK) {
+        event = NULL;
+    }
+    leave_place(saved);
+    return event;
+}
+
+/* With its context, or by an error of the device, a stream's work has ended too. */
+static enum pt_passed passed(const struct pt_place *at, void *event)
+{
+    int saved, error;
+    if (!enter_place(at, &saved)) {
+        return PT_PASSED;
+    }
+    error = event != NULL ? cuda.query(event) : NOT_READY;
+    leave_place(saved);
+    return error == NOT_READY || (error >= CAPTURE_FIRST && error <= CAPTURE_LAST) ? PT_PENDING : PT_PASSED;
+}
+
+static bool finish(void)
+{
+    int count = 0, saved;
+    bool all = true;
+    (void)cuda.count(&count);
+    for (int device = 0; device < count; device++) {
+        struct pt_place at;
+        if (!place(NULL, device, &at) || !enter_place(&at, &saved)) {
+            continue;
+        }
+        int error = cuda.wait_for_all();
+        all = all && (error < CAPTURE_FIRST || error > CAPTURE_LAST);
+        leave_place(saved);
+    }
+    return all;
+}
+
+/* ---- memory ---- */
+
 /* Portable: held for the contexts of all devices. */
 static int hold(void *p, size_t len)
 {
@@ -134,5 +266,10 @@ const struct pt_runtime pt_runtime_cuda = {.library = "libcuda.so",
                                            .leave = leave,
                                            .hold = hold,
                                            .let_go = let_go,
+                                           .place = place,
+                                           .captured = captured,
+                                           .mark = mark,
+                                           .passed = passed,
+                                           .finish = finish,
                                            .out_of_memory = OUT_OF_MEMORY,
                                            .most = (size_t)64 << 30}; /* 512 GiB and more fail */

@@ -69,6 +69,11 @@ bool pt_device_look(void)
     return true;
 }
 
+bool pt_device_found(void)
+{
+    return atomic_load_explicit(&runtime, memory_order_acquire) != NULL;
+}
+
 bool pt_device_in_use(void)
 {
     const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
@@ -123,4 +128,36 @@ void pt_device_unregister(void *p, size_t len)
 int pt_device_error(void)
 {
     return last_error;
+}
+
+/* ---- streams ---- */
+
+bool pt_device_place(void *stream, int device, struct pt_place *out)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    return r != NULL && r->place(stream, device, out);
+}
+
+bool pt_device_captured(void *stream)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    return r != NULL && r->captured(stream);
+}
+
+void *pt_device_mark(const struct pt_place *place, void *stream, void *event)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    return r != NULL ? r->mark(place, stream, event) : NULL;
+}
+
+enum pt_passed pt_device_passed(const struct pt_place *place, void *event)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    return r != NULL ? r->passed(place, event) : PT_PASSED;
+}
+
+bool pt_device_finish(void)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    return r == NULL || r->finish();
 }

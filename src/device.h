@@ -4,12 +4,17 @@
 #ifndef PT_DEVICE_H
 #define PT_DEVICE_H
 
+#include "runtime.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
 /* Looks whether a runtime's library has come into the process; true if one was found now. Cheap when no library was
  * loaded since. Not to be called with a lock held: it asks the dynamic linker. */
 bool pt_device_look(void);
+
+/* Whether pt_device_look() has found one. Asks nobody: usable with a lock held. */
+bool pt_device_found(void);
 
 /* Whether the program uses a device: pt_device_look() found its runtime, and the program has initialised it. */
 bool pt_device_in_use(void);
@@ -26,5 +31,13 @@ void pt_device_unregister(void *p, size_t len);
 
 /* The runtime's code for this thread's last refused registration, 0 after a success. */
 int pt_device_error(void);
+
+/* ---- streams: what runtime.h says, for the runtime in this process; without one nothing is under way ---- */
+
+bool pt_device_place(void *stream, int device, struct pt_place *out);
+bool pt_device_captured(void *stream);
+void *pt_device_mark(const struct pt_place *place, void *stream, void *event);
+enum pt_passed pt_device_passed(const struct pt_place *place, void *event);
+bool pt_device_finish(void);
 
 #endif

@@ -1,11 +1,340 @@
 #include "flight.h"
 
+#include "device.h"
+#include "guard.h"
+#include "options.h"
+#include "pages.h"
+#include "process.h"
 #include "table.h"
+
+#include <string.h>
+
+#define PLACES_MOST 64
+#define USES_MOST   ((uint32_t)1 << 20)
+
+/* Blocks to look at in one go; and how many of them may turn out to be waiting still, since each look costs. */
+#define LOOK_MOST 16
+#define VAIN_MOST 2
+
+/* One stream's use of one block. `next` links the uses of a block, or the spare ones of a place, which keep their
+ * events. */
+struct use {
+    void *stream, *event;
+    uint32_t next;
+    uint16_t place;
+    bool marked;     /* the event says how far the stream has to get; else all that it is given until the drop counts */
+    bool until_drop; /* somebody wants the latter, whatever others want */
+};
+
+/* Guarded by the guard, but for the atomic ones. */
+static struct {
+    struct use *uses; /* number 0 is none */
+    uint32_t used;
+    struct pt_place places[PLACES_MOST];
+    uint32_t place_count, spare[PLACES_MOST];
+    uint32_t first, last;      /* blocks that wait, linked by `next` */
+    _Atomic uint32_t waiting;  /* how many they are */
+    _Atomic uint32_t strict;   /* of these, how many wait for all that the devices were given */
+    uint64_t departures;       /* numbers such blocks, in `born_ns` */
+    _Atomic uint64_t finished; /* what departed up to here was waited for */
+} state;
+
+static _Atomic int captures; /* under way; a capture may be older than the first block */
+
+void pt_flight_reset(void)
+{
+    struct use *uses = state.uses;
+    memset(&state, 0, sizeof state);
+    state.uses = uses; /* in a forked child, its own copy */
+}
+
+/* ---- book-keeping ---- */
+
+static uint32_t number_of_place(const struct pt_place *at)
+{
+    uint32_t i = 0;
+    while (i < state.place_count && (state.places[i].context != at->context || state.places[i].number != at->number)) {
+        i++;
+    }
+    if (i == state.place_count && i < PLACES_MOST) {
+        state.places[state.place_count++] = *at;
+    }
+    return i;
+}
+
+static bool open_uses(void)
+{
+    size_t len = pt_pages_up(USES_MOST * sizeof(struct use), PT_PAGE);
+    struct use *uses = pt_pages_reserve(len);
+    if (uses != NULL && pt_pages_open(uses, len) == 0) {
+        state.uses = uses;
+    }
+    return state.uses != NULL;
+}
+
+static uint32_t take_use(uint32_t place)
+{
+    uint32_t number = state.spare[place];
+    if (number != 0) {
+        state.spare[place] = state.uses[number].next;
+    } else if ((state.uses != NULL || open_uses()) && state.used + 1 < USES_MOST) {
+        number = ++state.used;
+        state.uses[number] = (struct use){.place = (uint16_t)place};
+    }
+    return number;
+}
+
+static void give_uses(struct pt_record *r)
+{
+    while (r->uses != 0) {
+        uint32_t number = r->uses;
+        struct use *u = &state.uses[number];
+        r->uses = u->next;
+        u->next = state.spare[u->place];
+        state.spare[u->place] = number;
+    }
+}
+
+/* ---- uses ---- */
+
+/* The block's use by that stream, made if need be; 0 if there is no room for it. */
+static uint32_t use_of(struct pt_record *r, const struct pt_place *at, void *stream)
+{
+    uint32_t place = number_of_place(at), number = r->uses;
+    if (place == PLACES_MOST) {
+        return 0;
+    }
+    while (number != 0 && (state.uses[number].stream != stream || state.uses[number].place != place)) {
+        number = state.uses[number].next;
+    }
+    if (number == 0 && (number = take_use(place)) != 0) {
+        struct use *u = &state.uses[number];
+        *u = (struct use){.stream = stream, .event = u->event, .next = r->uses, .place = (uint16_t)place};
+        r->uses = number;
+    }
+    return number;
+}
+
+static bool alive(const struct pt_found *f)
+{
+    const struct pt_record *r = pt_table_record(f->number);
+    return r->state == PT_LIVE && r->generation == f->generation;
+}
+
+/* What nobody can say the end of is not handed out again. */
+static void never_again(const struct pt_found *f)
+{
+    pt_guard_lock();
+    if (alive(f)) {
+        struct pt_record *r = pt_table_record(f->number);
+        pt_table_write_begin(r);
+        r->flags |= PT_CAPTURED;
+        pt_table_write_end(r);
+    }
+    pt_guard_unlock();
+}
+
+/* An event that says how far a stream is becomes the use's, or a further use's if another thread was faster. Its block
+ * may be gone by now: that copy was over so soon that somebody saw its end. */
+static void keep_event(const struct pt_found *f, uint32_t number, const struct pt_place *at, void *stream, void *event)
+{
+    struct use *u = &state.uses[number];
+    struct pt_record *r = pt_table_record(f->number);
+    pt_guard_lock();
+    if (alive(f) && u->event == NULL) {
+        u->event = event;
+        u->marked = !u->until_drop;
+    } else if (state.used + 1 < USES_MOST) { /* else it is lost, as the place of a million others */
+        uint32_t place = number_of_place(at), another = ++state.used;
+        uint32_t *list = alive(f) ? &r->uses : &state.spare[place];
+        state.uses[another] =
+            (struct use){.stream = stream, .event = event, .next = *list, .place = (uint16_t)place, .marked = true};
+        *list = another;
+    }
+    pt_guard_unlock();
+}
+
+/* Notes how far the stream is now. Meanwhile all that it is given counts. */
+static bool mark_now(const struct pt_found *f, uint32_t number, const struct pt_place *at, void *stream)
+{
+    pt_guard_lock();
+    void *event = NULL;
+    if (alive(f)) {
+        event = state.uses[number].event;
+        state.uses[number].event = NULL;
+        state.uses[number].marked = false;
+    }
+    pt_guard_unlock();
+    event = pt_device_mark(at, stream, event);
+    if (event != NULL) {
+        keep_event(f, number, at, stream, event);
+    }
+    return event != NULL;
+}
 
 bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
 {
-    (void)stream;
-    (void)device;
-    (void)until_drop;
-    return pt_table_ours(p);
+    struct pt_found f = {0};
+    struct pt_place at;
+    if (pt_table_ours(p) && pt_process_owns()) {
+        f = pt_table_find(p);
+    }
+    if (f.number == 0 || f.state != PT_LIVE) {
+        return false;
+    }
+    (void)pt_device_look();
+    if (pt_device_captured(stream)) {
+        never_again(&f);
+        return true;
+    }
+    if (!pt_device_place(stream, device, &at)) {
+        return true; /* without a context nothing is under way */
+    }
+    pt_guard_lock();
+    uint32_t number = alive(&f) ? use_of(pt_table_record(f.number), &at, stream) : 0;
+    if (number != 0 && until_drop) {
+        state.uses[number].until_drop = true;
+        state.uses[number].marked = false;
+    }
+    pt_guard_unlock();
+    if (number == 0 ||
+        (!until_drop && !mark_now(&f, number, &at, stream) && pt_device_passed(&at, NULL) == PT_PENDING)) {
+        never_again(&f);
+    }
+    return true;
+}
+
+/* ---- waiting ---- */
+
+bool pt_flight_holds(const struct pt_record *r)
+{
+    return r->uses != 0 || (r->flags & PT_CAPTURED) != 0 ||
+           (pt_option(PT_OPTION_REUSE) == PT_REUSE_STRICT && pt_device_found());
+}
+
+/* Whether all uses of a block that waits are over. Its uses are this thread's alone meanwhile. */
+static bool over(const struct pt_record *r)
+{
+    bool all = r->born_ns <= atomic_load(&state.finished);
+    for (uint32_t number = r->uses; number != 0; number = state.uses[number].next) {
+        struct use *u = &state.uses[number];
+        const struct pt_place *at = &state.places[u->place];
+        if (!u->marked && !pt_device_captured(u->stream)) {
+            void *event = pt_device_mark(at, u->stream, u->event);
+            u->event = event != NULL ? event : u->event;
+            u->marked = event != NULL;
+        }
+        all = all && pt_device_passed(at, u->marked ? u->event : NULL) == PT_PASSED;
+    }
+    return all;
+}
+
+/* With the guard held. */
+static void append(uint32_t number)
+{
+    pt_table_record(number)->next = 0;
+    if (state.last != 0) {
+        pt_table_record(state.last)->next = number;
+    } else {
+        state.first = number;
+    }
+    state.last = number;
+}
+
+void pt_flight_depart(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    if ((r->flags & PT_CAPTURED) != 0) {
+        pt_guard_lock();
+        give_uses(r);
+        pt_guard_unlock();
+        return;
+    }
+    bool strict = pt_option(PT_OPTION_REUSE) == PT_REUSE_STRICT;
+    r->born_ns = 0;
+    (void)over(r); /* marks how far the streams are */
+    pt_guard_lock();
+    if (strict) {
+        r->born_ns = ++state.departures;
+        atomic_fetch_add(&state.strict, 1);
+    }
+    append(number);
+    atomic_fetch_add(&state.waiting, 1);
+    pt_guard_unlock();
+}
+
+/* Up to LOOK_MOST blocks off the list. */
+static uint32_t take_some(uint32_t *some)
+{
+    uint32_t count = 0;
+    pt_guard_lock();
+    for (; count < LOOK_MOST && state.first != 0; count++) {
+        some[count] = state.first;
+        state.first = pt_table_record(state.first)->next;
+    }
+    state.last = state.first != 0 ? state.last : 0;
+    pt_guard_unlock();
+    return count;
+}
+
+static void finish(void)
+{
+    pt_guard_lock();
+    uint64_t departed = state.departures;
+    pt_guard_unlock();
+    if (atomic_load(&captures) <= 0 && pt_device_finish()) {
+        uint64_t before = atomic_load(&state.finished);
+        while (before < departed && !atomic_compare_exchange_weak(&state.finished, &before, departed)) {
+        }
+    }
+}
+
+uint32_t pt_flight_landed(bool all)
+{
+    uint32_t landed = 0, vain = 0, some[LOOK_MOST], looks = atomic_load_explicit(&state.waiting, memory_order_relaxed);
+    if (looks == 0) {
+        return 0;
+    }
+    if (all) {
+        finish();
+    }
+    while (looks > 0 && (all || vain < VAIN_MOST)) {
+        bool is_over[LOOK_MOST];
+        uint32_t count = take_some(some), looked = 0;
+        for (; looked < count && (all || vain < VAIN_MOST); looked++) {
+            is_over[looked] = over(pt_table_record(some[looked]));
+            vain += !is_over[looked];
+        }
+        looks = count > 0 && looks > looked ? looks - looked : 0;
+        pt_guard_lock();
+        for (uint32_t i = 0; i < count; i++) {
+            struct pt_record *r = pt_table_record(some[i]);
+            if (i >= looked || !is_over[i]) {
+                append(some[i]); /* behind the others: a slow stream holds nobody else up */
+                continue;
+            }
+            give_uses(r);
+            atomic_fetch_sub(&state.waiting, 1);
+            atomic_fetch_sub(&state.strict, r->born_ns > 0);
+            r->next = landed;
+            landed = some[i];
+        }
+        pt_guard_unlock();
+    }
+    return landed;
+}
+
+void pt_flight_capture(int change)
+{
+    atomic_fetch_add(&captures, change);
+}
+
+bool pt_flight_waiting(void)
+{
+    return atomic_load_explicit(&state.waiting, memory_order_relaxed) > 0;
+}
+
+bool pt_flight_strict(void)
+{
+    return atomic_load_explicit(&state.strict, memory_order_relaxed) > 0;
 }

@@ -1,9 +1,17 @@
 /* Copies in flight: which streams of a device use a block, so that its memory is not handed out again before they are done
- * with it, and nobody waits for that. */
+ * with it, and the thread that drops it does not wait for that.
+ *
+ * What is seen: torch's record_event, and the copies that callers of a dynamic CUDA runtime make. Not seen: a runtime that
+ * is linked statically, the driver's own functions, kernels that read pinned memory directly (PINTENSOR_REUSE=strict). */
 #ifndef PT_FLIGHT_H
 #define PT_FLIGHT_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Forgets everything, for a fresh table. */
+void pt_flight_reset(void);
 
 enum { PT_FLIGHT_CURRENT = -1 }; /* for `device`: that of the stream, or of the context that this thread has current */
 
@@ -12,5 +20,25 @@ enum { PT_FLIGHT_CURRENT = -1 }; /* for `device`: that of the stream, or of the 
  * is marked: a graph may be replayed at any time, so it is never handed out again. False: `p` is in no live block of ours.
  * With no lock held. */
 bool pt_flight_use(const void *p, void *stream, int device, bool until_drop);
+
+/* Whether the block that ends now has to wait. With the guard held. */
+struct pt_record;
+bool pt_flight_holds(const struct pt_record *r);
+
+/* A block that has to wait, PT_FLYING since, begins to. With no lock held. */
+void pt_flight_depart(uint32_t number);
+
+/* Blocks whose devices are done with them, chained by `next`; 0 if there are none. `all`: waits for the devices first, unless
+ * a capture runs. With no lock held; cheap when nothing waits. */
+uint32_t pt_flight_landed(bool all);
+
+bool pt_flight_waiting(void);
+
+/* A capture begins (1) or ends (-1): meanwhile nobody waits for a device, since that would end the capture (seen with CUDA 13, in
+ * any mode of the waiting thread). */
+void pt_flight_capture(int change);
+
+/* Whether any block waits for more than the streams that are known of. */
+bool pt_flight_strict(void);
 
 #endif

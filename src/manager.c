@@ -3,6 +3,7 @@
 #include "account.h"
 #include "device.h"
 #include "ending.h"
+#include "flight.h"
 #include "guard.h"
 #include "idle.h"
 #include "keys.h"
@@ -41,6 +42,7 @@ void pt_manager_reset(void)
     pt_guard_reset();
     pt_keys_reset();
     pt_room_reset();
+    pt_flight_reset();
     pt_ending_reset();
 }
 
@@ -59,6 +61,17 @@ static uint32_t make_pageable(size_t bytes)
     return number;
 }
 
+/* What may help when no memory can be had, the gentlest first. True: it is worth another try. */
+enum { LOOK, WAIT, TRIM, RELIEFS };
+static bool relieve(int how)
+{
+    switch (how) {
+    case LOOK: return pt_device_look(); /* where mlock is refused, a device that came into use since may not be */
+    case WAIT: return pt_room_wait();
+    default: return pt_room_trim() > 0;
+    }
+}
+
 int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
 {
     if (pt_manager_start() != 0) {
@@ -71,10 +84,8 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     last_failure = ENOMEM;
     if (q->bytes <= (size_t)1 << 46) {
         number = pt_room_make(q->bytes, &reused, &last_failure);
-        /* Where mlock is refused a device that came into use since may not be. */
-        bool came = number == 0 && pt_device_look(), freed = number == 0 && pt_room_trim() > 0;
-        if (came || freed) {
-            number = pt_room_make(q->bytes, &reused, &last_failure);
+        for (int i = 0; i < RELIEFS && number == 0; i++) {
+            number = relieve(i) ? pt_room_make(q->bytes, &reused, &last_failure) : 0;
         }
         if (number == 0 && pt_option(PT_OPTION_ON_LIMIT) == PT_LIMIT_PAGEABLE) {
             number = make_pageable(q->bytes);
@@ -96,6 +107,7 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     r->manager = q->manager;
     r->site = site;
     r->release_site = 0;
+    r->uses = 0;
     r->thread = thread_id();
     r->born_ns = pt_table_now();
     r->id = ++serial;

@@ -259,13 +259,26 @@ static void write_first_line(struct pt_text *out, unsigned losing)
     pt_text_add(out, "; peak %B locked for %B asked\n", c->at_peak_locked, c->peak_bytes);
 }
 
+static bool used(enum pt_door door)
+{
+    uint32_t count = atomic_load(&pt_table()->sites);
+    bool any = false;
+    for (uint32_t number = 0; number < count && !any; number++) {
+        any = pt_table_site(number)->allocated > 0 && pt_table_site(number)->door == (uint8_t)door;
+    }
+    return any;
+}
+
 static void write_last_line(struct pt_text *out)
 {
     struct pt_counters *c = &pt_table()->counters;
-    pt_text_add(out,
-                "  The same peak takes %B under stock DeepSpeed, %B rounded to powers of two. "
-                "%N of %N block%s came from memory locked before.\n",
-                c->at_peak_stock, c->at_peak_pow2, c->reused, c->allocated, plural(c->allocated));
+    bool torch = used(PT_DOOR_TORCH), others = used(PT_DOOR_DEEPSPEED) || used(PT_DOOR_C);
+    pt_text_add(out, "  The same peak takes %B under stock %s", c->at_peak_stock,
+                !torch ? "DeepSpeed" : others ? "DeepSpeed and torch" : "torch");
+    if (!torch) {
+        pt_text_add(out, ", %B rounded to powers of two", c->at_peak_pow2);
+    }
+    pt_text_add(out, ". %N of %N block%s came from memory locked before.\n", c->reused, c->allocated, plural(c->allocated));
     if (c->pageable > 0) {
         pt_text_add(out, "  %N block%s could not be locked and stayed pageable (PINTENSOR_ON_LIMIT=pageable).\n",
                     c->pageable, plural(c->pageable));

@@ -3,6 +3,7 @@
 #include "arena.h"
 #include "cache.h"
 #include "device.h"
+#include "flight.h"
 #include "guard.h"
 #include "lock.h"
 #include "options.h"
@@ -18,12 +19,13 @@
 #define EXACT_ALWAYS ((size_t)8 << 20)
 #define EXACT_FEW 12000
 
-/* Free bytes that the small region may hold before it is worth purging. */
+/* Free bytes that the small region may hold before they count, and are worth purging. */
 #define SMALL_SLACK ((size_t)1 << 20)
 
 static struct {
     _Atomic size_t exact_few;      /* live or cached exact blocks below EXACT_ALWAYS */
     size_t exact_live, small_live; /* locked bytes of live blocks in either region */
+    size_t flying_exact, flying_small; /* of dropped blocks that a device still uses */
     size_t pending;                /* exact bytes that threads are locking at this moment */
     size_t small_unused;           /* at the latest tick, and */
     unsigned small_unchanged;      /* how many ticks it has been that */
@@ -36,14 +38,23 @@ void pt_room_reset(void)
     pt_cache_init();
 }
 
+/* Bytes of the small region that are locked and nobody's: free runs, and what was locked ahead of need. */
+static size_t small_unused(void)
+{
+    size_t locked = pt_segment_small_locked(), used = state.small_live + state.flying_small;
+    return locked > used ? locked - used : 0;
+}
+
 static bool room_exceeded(void)
 {
     const struct pt_counters *c = &pt_table()->counters;
-    size_t live = state.exact_live + state.small_live + state.pending;
+    size_t exact = state.exact_live + state.flying_exact + state.pending;
+    size_t live = exact + state.small_live + state.flying_small;
     size_t peak = live > c->peak_locked ? live : c->peak_locked;
-    size_t locked = state.exact_live + state.pending + pt_cache_bytes() + pt_segment_small_locked() -
-                    pt_segment_small_spare();
-    return locked > peak + peak / 20;
+    size_t unused = small_unused(), apart = pt_segment_small_spare() + SMALL_SLACK;
+    /* The small region's granularity is nothing that an exact block should have to go for. */
+    size_t cached = pt_cache_bytes() + (unused > apart ? unused - apart : 0);
+    return live + cached > peak + peak / 20;
 }
 
 /* Takes blocks out of the cache until the rest fits, chained by `next`. With the lock held. */
@@ -84,8 +95,7 @@ static size_t destroy(uint32_t number)
 
 static bool small_wants_purge(void)
 {
-    size_t locked = pt_segment_small_locked();
-    size_t unused = locked > state.small_live ? locked - state.small_live : 0;
+    size_t locked = pt_segment_small_locked(), unused = small_unused();
     /* A purge that found little to give back is not tried again before things have changed. */
     bool changed = locked > state.small_purged_at + SMALL_SLACK || unused > 2 * SMALL_SLACK + locked / 2;
     bool wants = unused > SMALL_SLACK && changed && room_exceeded();
@@ -93,6 +103,37 @@ static bool small_wants_purge(void)
         state.small_purged_at = locked;
     }
     return wants;
+}
+
+/* Memory that was waiting for a device can be used again; true if some can. With no lock held. */
+static bool settle(bool all)
+{
+    uint32_t number = pt_flight_landed(all), next, victims;
+    bool any = number != 0;
+    for (; number != 0; number = next) {
+        struct pt_record *r = pt_table_record(number);
+        void *small = NULL;
+        next = r->next;
+        pt_guard_lock();
+        if ((r->flags & PT_EXACT) != 0) {
+            state.flying_exact -= r->locked;
+            pt_table_write_begin(r);
+            r->state = PT_CACHED;
+            pt_table_write_end(r);
+            pt_cache_put(number, pt_table_now());
+        } else {
+            state.flying_small -= r->locked;
+            small = (void *)r->base;
+            pt_table_give_record(number);
+        }
+        victims = choose_victims();
+        pt_guard_unlock();
+        if (small != NULL) {
+            pt_arena_small_free(small);
+        }
+        destroy(victims);
+    }
+    return any;
 }
 
 /* ---- making blocks ---- */
@@ -112,6 +153,12 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
     if (locked) {
         pt_guard_lock();
         number = pt_cache_take(need);
+        if (number == 0 && pt_flight_strict()) { /* what waits may serve, which is worth waiting for the device */
+            pt_guard_unlock();
+            settle(true);
+            pt_guard_lock();
+            number = pt_cache_take(need);
+        }
         state.pending += need; /* until it is live, or failed */
         victims = choose_victims();
         pt_guard_unlock();
@@ -216,6 +263,7 @@ static uint32_t make_small(size_t bytes, bool *reused, int *error)
 
 uint32_t pt_room_make(size_t bytes, bool *reused, int *error)
 {
+    settle(pt_flight_strict() && state.flying_small > SMALL_SLACK);
     bool exact = bytes > PT_ARENA_SLAB_MOST && (bytes >= EXACT_ALWAYS || state.exact_few < EXACT_FEW);
     uint32_t number = exact ? make_exact(bytes, true, reused, error) : make_small(bytes, reused, error);
     if (exact && number == 0) {
@@ -276,9 +324,19 @@ void pt_room_live(struct pt_record *r)
 struct pt_leftover pt_room_end(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
+    bool exact = (r->flags & PT_EXACT) != 0;
     struct pt_leftover left = {0};
-    if ((r->flags & PT_EXACT) != 0) {
-        state.exact_live -= r->locked;
+    *(exact ? &state.exact_live : &state.small_live) -= r->locked;
+    if ((r->flags & PT_PAGEABLE) == 0 && pt_flight_holds(r)) {
+        *(exact ? &state.flying_exact : &state.flying_small) += r->locked;
+        if (!exact) {
+            pt_table_unindex(number);
+        }
+        pt_table_write_begin(r);
+        r->state = PT_FLYING;
+        pt_table_write_end(r);
+        left.flying = number;
+    } else if (exact) {
         pt_table_write_begin(r);
         r->state = PT_CACHED;
         pt_table_write_end(r);
@@ -290,7 +348,6 @@ struct pt_leftover pt_room_end(uint32_t number)
             left.victims = choose_victims();
         }
     } else {
-        state.small_live -= r->locked;
         left.small = (void *)r->base;
         left.purge = small_wants_purge();
         pt_table_unindex(number);
@@ -301,6 +358,9 @@ struct pt_leftover pt_room_end(uint32_t number)
 
 void pt_room_clean(const struct pt_leftover *left)
 {
+    if (left->flying != 0) {
+        pt_flight_depart(left->flying);
+    }
     if (left->small != NULL) {
         pt_arena_small_free(left->small);
     }
@@ -313,8 +373,7 @@ void pt_room_clean(const struct pt_leftover *left)
 size_t pt_room_cached(void)
 {
     pt_guard_lock();
-    size_t small = pt_segment_small_locked();
-    size_t bytes = pt_cache_bytes() + (small > state.small_live ? small - state.small_live : 0);
+    size_t bytes = pt_cache_bytes() + state.flying_exact + state.flying_small + small_unused();
     pt_guard_unlock();
     return bytes;
 }
@@ -324,6 +383,7 @@ size_t pt_room_trim(void)
     if (!pt_process_owns()) {
         return 0;
     }
+    settle(false);
     pt_guard_lock();
     uint32_t victims = 0, number;
     while ((number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
@@ -339,12 +399,18 @@ size_t pt_room_trim(void)
     return bytes + (small > left ? small - left : 0);
 }
 
+bool pt_room_wait(void)
+{
+    return settle(true);
+}
+
 bool pt_room_tick(void)
 {
     uint64_t now = pt_table_now();
     /* When memory is short the program needs it more than the cache does. */
     uint64_t idle = pt_pressure_high() ? 0 : pt_option(PT_OPTION_IDLE) * 1000000000u;
     uint32_t victims = 0, number;
+    settle(pt_flight_strict());
     pt_guard_lock();
     while ((number = pt_cache_take_oldest(now > idle ? now - idle : 0)) != 0) {
         pt_table_record(number)->next = victims;
@@ -352,11 +418,11 @@ bool pt_room_tick(void)
     }
     pt_table()->counters.cached_locked = pt_cache_bytes();
     /* jemalloc spreads its giving back over the idle time; what has not changed for two of those is fragmentation. */
-    size_t small_unused = pt_segment_small_locked() - state.small_live;
-    state.small_unchanged = small_unused == state.small_unused ? state.small_unchanged + 1 : 0;
-    state.small_unused = small_unused;
+    size_t unused = small_unused();
+    state.small_unchanged = unused == state.small_unused ? state.small_unchanged + 1 : 0;
+    state.small_unused = unused;
     bool quiet = state.small_unchanged > 4;
-    bool busy = pt_cache_bytes() > 0 || (small_unused > 0 && state.small_unchanged <= 8);
+    bool busy = pt_cache_bytes() > 0 || pt_flight_waiting() || (unused > 0 && state.small_unchanged <= 8);
     pt_guard_unlock();
     destroy(victims);
     pt_arena_small_decay();

@@ -26,10 +26,10 @@ bool pt_room_register(const void *p, size_t len);
 /* The record goes live. With the guard held. */
 void pt_room_live(struct pt_record *r);
 
-/* A live record ends: its memory waits for reuse, or is left to be given back by pt_room_clean(), which the caller calls
+/* A live record ends: its memory waits for a device that uses it, waits for reuse, or is left to be given back by pt_room_clean(), which the caller calls
  * once the guard is no longer held. With the guard held. */
 struct pt_leftover {
-    uint32_t victims;
+    uint32_t victims, flying;
     void *small;
     bool purge;
 };
@@ -39,8 +39,11 @@ void pt_room_clean(const struct pt_leftover *left);
 /* Bytes locked and free: the cache, and free runs of the small region. */
 size_t pt_room_cached(void);
 
-/* Unlocks everything that is not in use; returns the bytes. */
+/* Unlocks everything that is not in use; returns the bytes. Waits for nothing. */
 size_t pt_room_trim(void);
+
+/* Waits for the devices, if they still use dropped blocks; true if any can be used again now. */
+bool pt_room_wait(void);
 
 /* Gives back what has been idle for too long; false when nothing is left to watch. */
 bool pt_room_tick(void);

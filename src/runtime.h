@@ -5,6 +5,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* Where a stream's work runs: a context of the program's. The number tells it from a later one at the same address. */
+struct pt_place {
+    void *context;
+    uint64_t number;
+    int device; /* whose primary context it is; -1: one that the program made itself */
+};
+
+/* What a stream has done of what it was given: */
+enum pt_passed { PT_PASSED, PT_PENDING };
 
 struct pt_runtime {
     const char *library; /* how the file's name begins */
@@ -25,6 +36,21 @@ struct pt_runtime {
     /* 0 or the runtime's own code. A range given back is named by its start. */
     int (*hold)(void *p, size_t len);
     int (*let_go)(void *p);
+
+    /* Which place a stream belongs to; `device` < 0: the runtime has to tell. */
+    bool (*place)(void *stream, int device, struct pt_place *out);
+
+    /* Whether what the stream is given is being recorded for later. */
+    bool (*captured)(void *stream);
+
+    /* Notes in `event` how far the stream has been given work; NULL: in a new one. Returns the event, or NULL. */
+    void *(*mark)(const struct pt_place *place, void *stream, void *event);
+
+    /* Whether that work is done. `event` NULL: only a place that is gone is done with everything. */
+    enum pt_passed (*passed)(const struct pt_place *place, void *event);
+
+    /* Waits for all work of all devices; false: not now, since a capture runs. */
+    bool (*finish)(void);
 
     int out_of_memory;  /* the code that says so */
     size_t most;        /* bytes of one registration */

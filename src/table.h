@@ -17,14 +17,15 @@
 #define PT_TABLE_VERSION 1
 
 enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
-enum pt_state { PT_FREE, PT_LIVE, PT_CACHED };
+enum pt_state { PT_FREE, PT_LIVE, PT_CACHED, PT_FLYING }; /* FLYING: dropped, and a device still uses it */
 enum {
     PT_RELEASED = 1,  /* free() was called, a tensor still holds the block */
     PT_TENSOR = 2,    /* goes back when its last tensor is dropped; else at free() */
     PT_PAGEABLE = 4,  /* not locked: PINTENSOR_ON_LIMIT=pageable */
     PT_EXACT = 8,     /* lies in the exact region; else in the small one */
     PT_DROPPED = 16,  /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
-    PT_REGISTERED = 32 /* an exact block whose lock is a device's registration, not mlock */
+    PT_REGISTERED = 32, /* an exact block whose lock is a device's registration, not mlock */
+    PT_CAPTURED = 64 /* a graph that may be replayed at any time uses it */
 };
 
 /* One stretch of memory. The record stays with it while it waits in the cache; `generation` tells the blocks
@@ -42,6 +43,7 @@ struct pt_record {
     uint32_t prev, next;       /* the cache's list of like sizes; the list of free records */
     uint32_t older, newer;     /* the cache's list by age */
     uint64_t id;               /* serial number of the block in this process */
+    uint32_t uses;             /* streams that use it: flight.c's */
 };
 
 #define PT_SITE_FRAMES 20

@@ -99,6 +99,29 @@ START_TEST(registration_is_the_lock)
 }
 END_TEST
 
+/* Threads of this process, as the kernel counts them. */
+static size_t threads_now(void)
+{
+    size_t count = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    while (fgets(line, sizeof line, f) != NULL && sscanf(line, "Threads: %zu", &count) != 1) {
+    }
+    fclose(f);
+    return count;
+}
+
+START_TEST(population_leaves_no_thread_behind)
+{
+    start();
+    char *p = pin(256 * MIB);
+    ck_assert_uint_eq(threads_now(), 1);
+    for (size_t i = 0; i < 256 * MIB; i += PT_PAGE) {
+        REQUIRE(p[i] == 0);
+    }
+}
+END_TEST
+
 START_TEST(blocks_from_before_the_context_stay_mlocked)
 {
     char *before = pin(MIB), *converted = pin(2 * MIB), *small = pin(100);
@@ -341,6 +364,7 @@ int main(void)
     tcase_add_test(tests, what_the_driver_refuses_is_mlocked);
     tcase_add_test(tests, large_ranges_go_in_chunks_or_not_at_all);
     tcase_add_test(tests, small_blocks_lie_in_one_registration_each);
+    tcase_add_test(tests, population_leaves_no_thread_behind);
     tcase_add_test(tests, steps_and_mlocked_parts_do_not_mix);
     tcase_add_test(tests, after_the_drivers_end_nothing_is_asked_of_it);
     tcase_add_test(tests, a_child_shares_and_owns_nothing);

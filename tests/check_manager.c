@@ -271,6 +271,17 @@ START_TEST(the_cache_lives_in_the_room_under_the_peak)
 }
 END_TEST
 
+START_TEST(a_small_block_costs_no_exact_one_its_place)
+{
+    start();
+    (void)alloc(1);
+    pintensor_block a = alloc(MIB);
+    release(a);
+    ck_assert_ptr_eq(alloc(MIB).data, a.data);
+    ck_assert_uint_eq(stats().reused_blocks, 1);
+}
+END_TEST
+
 START_TEST(the_room_holds_for_mixed_sizes)
 {
     start();
@@ -549,6 +560,7 @@ int main(void)
     tcase_add_test(tests, managers_known_by_an_object);
     tcase_add_test(tests, alignment);
     tcase_add_test(tests, the_cache_lives_in_the_room_under_the_peak);
+    tcase_add_test(tests, a_small_block_costs_no_exact_one_its_place);
     tcase_add_test(tests, the_room_holds_for_mixed_sizes);
     tcase_add_test(tests, the_room_holds_for_threads);
     tcase_add_test(tests, a_cached_block_may_be_cut_down_or_topped_up);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The CUDA door, whole processes against the fake driver and runtime (tests/programs/fake_cuda.c): blocks of ours are
+# The CUDA doors, whole processes against the fake driver and runtime (tests/programs/fake_cuda.c): blocks of ours are
 # answered, all else reaches the runtime however the program came by it, and who uses no GPU never meets a driver.
 # shellcheck disable=SC2154
 . "$(dirname "$0")/lib.sh"
@@ -15,23 +15,30 @@ export LD_LIBRARY_PATH=$lib
 served='ours 0 0 0
 small 0 0'
 foreign='foreign 77 713'
+waited='beyond 0
+flying 0 0 1
+refused 1 1 0
+capture 401 401 1 0'
 stock "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
 is 'without the preload: an op reaches its runtime' "$status $out" "0 $foreign"
 run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
 is 'an op that brings its runtime along, as torch does' "$status $out" "0 $foreign
 $served
-beyond 0"
+$waited"
 run "$work/cuda_job_linked" "$lib/libcuda.so.1" linked
 is 'a program linked with the runtime' "$status $out" "0 $foreign
 $served
-beyond 0"
+$waited"
 run "$work/cuda_job" "$lib/libcuda.so.1" "$lib/libcudart.so.13"
 is 'a runtime that only others have loaded' "$status $out" "0 $foreign
 $served
-beyond 0"
+$waited"
 run "$work/cuda_job" "$lib/libcuda.so.1" none
 is 'no runtime at all: an error' "$status ${out%%$'\n'*}" '0 foreign 100 100'
 lacks 'no rule of the driver was broken' "$err" fake_cuda
+
+PINTENSOR_REUSE=strict run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
+has 'strict: while a stream is captured, nobody waits for the device' "$out" 'capture 401 401 0 1'
 
 PINTENSOR_ENABLE=off run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
 is 'switched off: all is passed on' "$(head -n 1 <<<"$out")" "$foreign"

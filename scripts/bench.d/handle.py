@@ -2,12 +2,11 @@
 preloaded or without. Commands: see the functions below. Times are in seconds, sizes in bytes."""
 
 import ctypes
-import os
-import sys
 import time
 
 import torch
 from deepspeed.ops.op_builder.cpu import AsyncIOBuilder, PinMemoryBuilder
+from serve import proc_bytes, serve
 
 handle = PinMemoryBuilder().load().pin_handle()
 new, free = handle.new_cpu_locked_tensor, handle.free_cpu_locked_tensor
@@ -18,13 +17,8 @@ memset = ctypes.CDLL(None).memset
 memset.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
 
 
-def proc_kib(path, key):
-    with open(path) as file:
-        return next((int(line.split()[1]) << 10 for line in file if line.startswith(key)), 0)
-
-
 def locked():
-    return proc_kib("/proc/self/status", "VmLck:")
+    return proc_bytes("/proc/self/status", "VmLck:")
 
 
 def cycle(size, count, touch):
@@ -45,7 +39,7 @@ def first(size):
     tensor = new(size, byte)
     memset(tensor.data_ptr(), 1, size)
     elapsed = clock() - start
-    return [elapsed, *(proc_kib("/proc/self/smaps_rollup", key) for key in ("AnonHugePages:", "ShmemPmdMapped:"))]
+    return [elapsed, *(proc_bytes("/proc/self/smaps_rollup", key) for key in ("AnonHugePages:", "ShmemPmdMapped:"))]
 
 
 def drop(count):
@@ -111,11 +105,4 @@ def write(path, size):
     return [clock() - start]
 
 
-# Whatever else prints to stdout would be taken for an answer.
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
-print("ready", file=answers, flush=True)
-for line in sys.stdin:
-    name, *arguments = line.split()
-    result = globals()[name](*(int(a) if a.isdigit() else a for a in arguments))
-    print(*result, file=answers, flush=True)
+serve(globals())

@@ -1,4 +1,5 @@
 """What scripts/bench runs, once everything is built: measures each row, peer and ours turn about, and prints the table.
+gpu.py has the rows that need a GPU, and uses this one's table.
 
 Every figure is a median; nothing is chosen after the fact. `ratio` is the figure that the bar speaks of, which for some
 rows is a difference or a plain time: the table says which.
@@ -12,35 +13,51 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MiB, GiB = 1 << 20, 1 << 30
-SECOND, BYTE, ONE = "s", "B", "1"
+SECOND, BYTE, RATE, ONE, PASS = "s", "B", "B/s", "1", "pass"
+
+
+class Failure(Exception):
+    """A row could not be measured, and why."""
+
+
+def environment(preload=None, **more):
+    """Ours, where nothing that the caller set steers the library; with it preloaded, or not."""
+    ours = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD" and not name.startswith("PINTENSOR_")}
+    return ours | ({"LD_PRELOAD": preload} if preload else {}) | {"PINTENSOR_REPORT": "/dev/null"} | more
 
 
 class Server:
     """A program that answers lines on stdin with lines of numbers."""
 
-    def __init__(self, *command, preload=None):
-        environment = dict(os.environ, PINTENSOR_REPORT="/dev/null")
-        environment.pop("LD_PRELOAD", None)
-        if preload:
-            environment["LD_PRELOAD"] = preload
+    def __init__(self, *command, preload=None, patience=120, **more):
+        self.patience = patience
         self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command, env=environment, text=True, bufsize=1, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.errors)
+        self.process = subprocess.Popen(command, env=environment(preload, **more), text=True, bufsize=1,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         self.read()
         self.check_preload()
 
     def read(self):
+        watchdog = threading.Timer(self.patience, self.process.kill)
+        watchdog.start()
         line = self.process.stdout.readline()
+        watchdog.cancel()
         if not line:
+            status = self.process.wait()
             self.errors.seek(0)
-            sys.exit(f"{self.process.args} ended:\n{self.errors.read()}")
+            raise Failure(f"{self.process.args} ended with {status}"
+                          f"{f', killed after {self.patience} s' if status == -9 else ''}:\n{self.errors.read()}")
         return line
 
     def ask(self, *words):
-        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        try:
+            self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        except BrokenPipeError:
+            pass  # read() says what it died of
         return [float(word) for word in self.read().split()]
 
     def check_preload(self):
@@ -48,14 +65,18 @@ class Server:
         self.errors.seek(0)
         complaints = [line for line in self.errors if "cannot be preloaded" in line]
         if complaints:
-            sys.exit(complaints[0])
+            raise Failure(complaints[0])
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
+        try:
+            self.process.stdin.close()
+            self.process.wait(self.patience)
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            self.process.kill()
+            self.process.wait()
         self.errors.close()
 
 
@@ -118,9 +139,15 @@ def touched():
 def use_memory(size):
     """Has used so much memory, in huge pages, a moment ago. Virtual machines give free huge pages back to their host within
     seconds: without this the host's page faults would be measured, and not evenly, since small pages stay."""
-    with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        memory.madvise(mmap.MADV_HUGEPAGE)
-        memory[::4096] = bytes(size // 4096)
+    held = []
+    while size > 0:
+        part = min(size, 2 * GiB)  # where memory is plugged in as it is used, more at once would be refused
+        held.append(mmap.mmap(-1, part, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        held[-1].madvise(mmap.MADV_HUGEPAGE)
+        held[-1][::4096] = bytes(part // 4096)
+        size -= part
+    for memory in held:
+        memory.close()
 
 
 def first_touch():
@@ -223,14 +250,18 @@ python_cycle_4KiB: an interposer that does nothing. child_start: without the pre
 
 
 def note(text):
-    print(text, file=sys.stderr)
+    print(text, file=sys.stderr, flush=True)
 
 
 def readable(value, unit):
     if value is None:
         return "-"
+    if unit == PASS:
+        return "passes" if value else "fails"
     if unit == BYTE:
         return f"{value / MiB:.2f} MiB"
+    if unit == RATE:
+        return f"{value / 1e9:.2f} GB/s"
     if unit == ONE:
         return f"{value:.4g}"
     for scale, suffix in (1, "s"), (1e-3, "ms"), (1e-6, "us"):
@@ -243,38 +274,67 @@ def met(ratio, bar):
     return ratio >= bar[1] if bar[0] == ">=" else ratio <= bar[1]
 
 
-def main():
-    wanted = [name for name in ROWS if not ARGUMENTS.names or name in ARGUMENTS.names]
-    unknown = set(ARGUMENTS.names) - set(ROWS)
+def show(name, width, formula, bar, unit, ours, peer, ratio):
+    # A ratio proper is a number; a difference or a plain time has the row's unit.
+    ratio_unit = ONE if "/" in formula else unit
+    bar_text = f"{bar[0]} {readable(bar[1], ratio_unit)}" if bar and unit != PASS else ""
+    print(f"{name:{width}} {readable(ours, unit):>12} {readable(peer, unit):>12} {readable(ratio, ratio_unit):>12} "
+          f"{formula:11} {bar_text:>10}  {('yes' if met(ratio, bar) else 'NO') if bar else ''}", flush=True)
+
+
+def chosen(rows):
+    """The rows that the arguments name, or whose names begin as they say; all of them without arguments."""
+    def fits(row, name):
+        return row == name or row.startswith(name + "_")
+    unknown = [name for name in ARGUMENTS.names if not any(fits(row, name) for row in rows)]
     if unknown:
-        sys.exit(f"no such measurement: {', '.join(sorted(unknown))}; there are: {', '.join(ROWS)}")
-    results, all_met = {}, True
+        sys.exit(f"no such measurement: {', '.join(unknown)}; there are: {', '.join(rows)}")
+    return [row for row in rows if not ARGUMENTS.names or any(fits(row, name) for name in ARGUMENTS.names)]
+
+
+def run(rows, peers):
+    """Measures and prints. A row that cannot be measured says why, counts as missed, and the others go on."""
+    names, results, failures, all_met = chosen(rows), {}, {}, True
+    width = max(map(len, names))
     if not ARGUMENTS.json:
-        print(f"{'name':20} {'ours':>12} {'peer':>12} {'ratio':>12} {'is':11} {'bar':>10}  met")
-    for name in wanted:
-        measure, formula, bar = ROWS[name]
-        if name not in results:
-            results.update(measure())
+        print(f"{'name':{width}} {'ours':>12} {'peer':>12} {'ratio':>12} {'is':11} {'bar':>10}  met", flush=True)
+    for name in names:
+        measure, formula, bar = rows[name]
+        if name not in results and measure not in failures:
+            try:
+                results.update(measure())
+            except Exception as error:  # whatever it is: the other rows are still wanted
+                note(f"{name}: {error}")
+                failures[measure] = str(error).strip().splitlines()[-1] if isinstance(error, Failure) else repr(error)
+        if measure in failures:
+            all_met = False
+            print(json.dumps({"name": name, "failed": failures[measure]}) if ARGUMENTS.json else
+                  f"{name:{width}} FAILED: {failures[measure]}", flush=True)
+            continue
         unit, ours, peer, ratio = results[name]
         all_met = all_met and (bar is None or met(ratio, bar))
         if ARGUMENTS.json:
             print(json.dumps({"name": name, "unit": unit, "ours": ours, "peer": peer, "ratio": ratio}), flush=True)
-            continue
-        # A ratio proper is a number; a difference or a plain time has the row's unit.
-        ratio_unit = ONE if "/" in formula else unit
-        bar_text = f"{bar[0]} {readable(bar[1], ratio_unit)}" if bar else ""
-        print(f"{name:20} {readable(ours, unit):>12} {readable(peer, unit):>12} {readable(ratio, ratio_unit):>12} "
-              f"{formula:11} {bar_text:>10}  {('yes' if met(ratio, bar) else 'NO') if bar else ''}", flush=True)
+        else:
+            show(name, width, formula, bar, unit, ours, peer, ratio)
     if not ARGUMENTS.json:
-        print("\n" + PEERS)
+        print("\n" + peers)
     return 0 if all_met else 1
 
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--json", action="store_true")
-parser.add_argument("--programs", required=True)
-parser.add_argument("--preload", required=True)
-parser.add_argument("--files", required=True)
-parser.add_argument("names", nargs="*")
-ARGUMENTS = parser.parse_args()
-sys.exit(main())
+def arguments(rounds=None):
+    global ARGUMENTS
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--programs", required=True, help="where the C programs of the bench were built")
+    parser.add_argument("--preload", required=True)
+    parser.add_argument("--files", required=True, help="a folder on a disk")
+    if rounds:
+        parser.add_argument("--rounds", type=int, default=rounds, help="how often each side runs the jobs that take a minute")
+    parser.add_argument("names", nargs="*")
+    ARGUMENTS = parser.parse_args()
+
+
+if __name__ == "__main__":
+    arguments()
+    sys.exit(run(ROWS, PEERS))

@@ -12,8 +12,10 @@
 #ifdef OP
 int cudaHostRegister(void *, size_t, unsigned);
 int cudaHostUnregister(void *);
+int cudaMemcpyAsync(void *, const void *, size_t, int, void *);
 int op_register(void *p, size_t len, unsigned flags);
 int op_unregister(void *p);
+int op_copy(void *to, const void *from, size_t bytes, int kind, void *stream);
 
 int op_register(void *p, size_t len, unsigned flags)
 {
@@ -24,9 +26,18 @@ int op_unregister(void *p)
 {
     return cudaHostUnregister(p);
 }
+
+int op_copy(void *to, const void *from, size_t bytes, int kind, void *stream)
+{
+    return cudaMemcpyAsync(to, from, bytes, kind, stream);
+}
 #else
 static int (*host_register)(void *, size_t, unsigned);
 static int (*host_unregister)(void *);
+static int (*copy)(void *, const void *, size_t, int, void *);
+static void *(*fake_stream)(int);
+static void (*fake_run)(void *);
+static pintensor_manager manager;
 
 static void *pin(size_t bytes)
 {
@@ -34,28 +45,72 @@ static void *pin(size_t bytes)
     int (*alloc)(pintensor_manager, size_t, pintensor_block *) =
         (int (*)(pintensor_manager, size_t, pintensor_block *))dlsym(RTLD_DEFAULT, "pintensor_alloc");
     pintensor_block b = {0};
-    if (create == NULL || alloc(create(), bytes, &b) != 0) {
+    manager = manager == 0 && create != NULL ? create() : manager;
+    if (manager == 0 || alloc(manager, bytes, &b) != 0) {
         puts("nothing is pinned");
         exit(1);
     }
+    memset(b.data, 1, bytes);
     return b.data;
+}
+
+static void unpin(void *p)
+{
+    int (*give_back)(pintensor_manager, void *) =
+        (int (*)(pintensor_manager, void *))dlsym(RTLD_DEFAULT, "pintensor_free");
+    give_back(manager, p);
+}
+
+/* Whether a block that a copy of this kind used was handed out again before it was done, and after that. */
+static void drop_in_flight(const char *name, int kind)
+{
+    static char device[1 << 20];
+    void *stream = fake_stream(1), *p = pin(sizeof device);
+    int error = copy(device, p, sizeof device, kind, stream);
+    unpin(p);
+    void *before = pin(sizeof device);
+    fake_run(stream);
+    void *after = pin(sizeof device);
+    printf("%s %d %d %d\n", name, error, before == p, after == p);
+}
+
+/* The same under PINTENSOR_REUSE=strict: nobody waits for a device while a stream is captured. */
+static void drop_in_capture(void)
+{
+    int (*begin)(void *, int) = (int (*)(void *, int))dlsym(RTLD_DEFAULT, "cudaStreamBeginCapture");
+    int (*end)(void *, void **) = (int (*)(void *, void **))dlsym(RTLD_DEFAULT, "cudaStreamEndCapture");
+    void *stream = fake_stream(1), *graph, *p = pin(1 << 20);
+    int none = begin(stream, 3), errors = begin(stream, 0) | end(fake_stream(1), &graph);
+    unpin(p);
+    void *before = pin(1 << 20);
+    errors |= end(stream, &graph) << 10;
+    void *after = pin(1 << 20);
+    printf("capture %d %d %d %d\n", none, errors, before == p, after == p);
 }
 
 static void find(const char *way)
 {
-    const char *names[] = {"cudaHostRegister", "cudaHostUnregister"};
+    const char *names[] = {"cudaHostRegister", "cudaHostUnregister", "cudaMemcpyAsync"};
     void *from = RTLD_DEFAULT;
     if (way[0] == '/') {
         from = dlopen(way, RTLD_NOW | RTLD_LOCAL);
+        *(void **)&fake_stream = dlsym(from, "fake_stream");
+        *(void **)&fake_run = dlsym(from, "fake_run");
         if (from != NULL && dlsym(from, "op_register") != NULL) {
             names[0] = "op_register";
             names[1] = "op_unregister";
+            names[2] = "op_copy";
         } else {
             from = RTLD_DEFAULT;
         }
     }
     *(void **)&host_register = dlsym(from, names[0]);
     *(void **)&host_unregister = dlsym(from, names[1]);
+    *(void **)&copy = dlsym(from, names[2]);
+    if (fake_stream == NULL) {
+        *(void **)&fake_stream = dlsym(RTLD_DEFAULT, "fake_stream");
+        *(void **)&fake_run = dlsym(RTLD_DEFAULT, "fake_run");
+    }
 }
 
 int main(int argc, char **argv)
@@ -79,6 +134,11 @@ int main(int argc, char **argv)
         printf("ours %d %d %d\n", host_register(p, (size_t)8 << 20, 0), host_register(p + 5, 1000, 0), host_unregister(p));
         printf("small %d %d\n", host_register(small, 1000, 0), host_unregister(small));
         printf("beyond %d\n", host_register(p + 4096, (size_t)8 << 20, 0));
+        if (fake_stream != NULL) {
+            drop_in_flight("flying", 1);
+            drop_in_flight("refused", 77);
+            drop_in_capture();
+        }
     }
     return 0;
 }

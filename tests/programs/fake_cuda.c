@@ -6,6 +6,8 @@
  *   fake_count(what)     's' ranges registered now, 'r' registrations ever, 'h' calls of cudaHostRegister that came here
  *   fake_holds(p, len)   whether exactly this range is registered
  *   fake_within(p, len)  whether one registration covers it, as a copy needs
+ *   fake_stream(device)  a stream; what it is given is done when fake_run(stream) is called, not before
+ *   fake_capture(s, on)  the stream begins or ends to be captured
  *
  * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory) */
 #include <pthread.h>
@@ -17,7 +19,8 @@
 
 enum { OK, INVALID_VALUE, OUT_OF_MEMORY, NOT_INITIALIZED, DEINITIALIZED };
 enum { INVALID_CONTEXT = 201, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713 };
-enum { DEVICES = 4, MOST = 65536, GLOBAL = 0, RELAXED = 2 };
+enum { NOT_READY = 600, ILLEGAL_STATE = 401, CAPTURED_EVENT = 907 };
+enum { DEVICES = 4, MOST = 65536, STREAMS = 64, COPIES = 1024, GLOBAL = 0, RELAXED = 2 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pid_t started_by;
@@ -27,6 +30,26 @@ static struct {
     size_t len;
 } held[MOST];
 static size_t held_count, ever, through_the_runtime;
+
+/* Work on a stream is numbered; a copy remembers what it has to read. */
+static struct stream {
+    int device, capturing;
+    unsigned long given, done;
+} streams[STREAMS], legacy;
+static __thread struct stream per_thread;
+static struct copy {
+    struct stream *stream;
+    unsigned long number, sum;
+    const unsigned char *from;
+    unsigned char *to;
+    size_t bytes;
+} copies[COPIES];
+static int stream_count, program_device;
+struct event {
+    struct stream *stream;
+    unsigned long number;
+    int captured;
+};
 static __thread int mode = GLOBAL, depth, mine[16];
 
 static void broken(const char *rule)
@@ -46,6 +69,7 @@ void fake_start(int device)
 {
     started_by = getpid();
     active[device] = 1;
+    program_device = device;
 }
 
 void fake_stop(void)
@@ -200,6 +224,17 @@ int cuMemHostRegister_v2(void *p, size_t len, unsigned flags)
     return error;
 }
 
+static void refuse_in_flight(uintptr_t at, size_t len, const char *rule)
+{
+    for (size_t i = 0; i < COPIES; i++) {
+        const struct copy *c = &copies[i];
+        if (c->stream != NULL && (((uintptr_t)c->from < at + len && at < (uintptr_t)c->from + c->bytes) ||
+                                  ((uintptr_t)c->to < at + len && at < (uintptr_t)c->to + c->bytes))) {
+            broken(rule);
+        }
+    }
+}
+
 int cuMemHostUnregister(void *p)
 {
     int error = may_call("a registration given back outside of relaxed capture mode");
@@ -209,13 +244,195 @@ int cuMemHostUnregister(void *p)
         if (i == held_count) {
             broken("what was given back is not the start of a registration");
         }
+        refuse_in_flight(held[i].at, held[i].len, "memory was given back while a copy used it");
         held[i] = held[--held_count];
         pthread_mutex_unlock(&mutex);
     }
     return error;
 }
 
-/* ---- the runtime: only counts and answers ---- */
+/* ---- streams ---- */
+
+static struct stream *stream_of(void *handle)
+{
+    return handle == NULL || handle == (void *)1 ? &legacy : handle == (void *)2 ? &per_thread : handle;
+}
+
+void *fake_stream(int device)
+{
+    if (stream_count == STREAMS) {
+        broken("too many streams for this fake");
+    }
+    streams[stream_count].device = device;
+    return &streams[stream_count++];
+}
+
+void fake_capture(void *handle, int on)
+{
+    stream_of(handle)->capturing = on;
+}
+
+static unsigned long sum_of(const unsigned char *p, size_t bytes)
+{
+    unsigned long sum = bytes;
+    for (size_t i = 0; i < bytes; i++) {
+        sum = sum * 31 + p[i];
+    }
+    return sum;
+}
+
+/* All that the stream was given so far is done now. */
+void fake_run(void *handle)
+{
+    struct stream *s = stream_of(handle);
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < COPIES; i++) {
+        struct copy *c = &copies[i];
+        if (c->stream == s) {
+            if (sum_of(c->from, c->bytes) != c->sum) {
+                broken("what a copy had to read was changed before it was done");
+            }
+            memcpy(c->to, c->from, c->bytes);
+            c->stream = NULL;
+        }
+    }
+    s->done = s->given;
+    pthread_mutex_unlock(&mutex);
+}
+
+static int current_device(void)
+{
+    return depth > 0 ? mine[depth - 1] - 1 : program_device;
+}
+
+int cuCtxGetDevice(int *device)
+{
+    *device = current_device();
+    return usable();
+}
+
+int cuCtxGetId(void *context, unsigned long long *number)
+{
+    *number = 1000 + (uintptr_t)context;
+    return usable();
+}
+
+int cuStreamGetCtx(void *handle, void **context)
+{
+    struct stream *s = stream_of(handle);
+    *context = (void *)(uintptr_t)((s == &legacy || s == &per_thread ? current_device() : s->device) + 1);
+    return usable();
+}
+
+int cuStreamIsCapturing(void *handle, int *status)
+{
+    *status = stream_of(handle)->capturing;
+    return usable();
+}
+
+int cuEventCreate(void **event, unsigned flags)
+{
+    if (flags != 2) {
+        broken("an event that takes times, which costs");
+    }
+    int error = may_call("an event made outside of relaxed capture mode");
+    *event = error == OK ? calloc(1, sizeof(struct event)) : NULL;
+    return error;
+}
+
+int cuEventRecord(void *event, void *handle)
+{
+    struct stream *s = stream_of(handle);
+    int error = may_call("an event recorded outside of relaxed capture mode");
+    if (error == OK && s != &legacy && s != &per_thread && s->device != current_device()) {
+        broken("an event recorded in another context than its stream's");
+    }
+    if (error == OK) {
+        *(struct event *)event = (struct event){.stream = s, .number = s->given, .captured = s->capturing};
+    }
+    return error;
+}
+
+int cuEventQuery(void *event)
+{
+    const struct event *e = event;
+    int error = may_call("an event asked outside of relaxed capture mode");
+    return error != OK ? error : e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
+}
+
+int cuCtxSynchronize(void)
+{
+    int error = may_call("waiting outside of relaxed capture mode");
+    for (int i = 0; i < stream_count && error == OK; i++) {
+        if (streams[i].capturing) {
+            broken("waiting for the device ended a capture");
+        }
+    }
+    for (int i = 0; i < stream_count && error == OK; i++) {
+        fake_run(&streams[i]);
+    }
+    if (error == OK) {
+        fake_run(NULL);
+    }
+    return error;
+}
+
+/* ---- the runtime: it counts, answers, and copies later ---- */
+
+static int copy_later(void *to, const void *from, size_t bytes, struct stream *s)
+{
+    pthread_mutex_lock(&mutex);
+    size_t i = 0;
+    while (i < COPIES && copies[i].stream != NULL) {
+        i++;
+    }
+    if (i == COPIES) {
+        broken("too many copies for this fake");
+    }
+    if (!s->capturing) {
+        copies[i] = (struct copy){.stream = s, .number = ++s->given, .sum = sum_of(from, bytes), .from = from, .to = to, .bytes = bytes};
+    }
+    pthread_mutex_unlock(&mutex);
+    return OK;
+}
+
+int cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, void *handle)
+{
+    through_the_runtime++;
+    return kind == 77 ? INVALID_VALUE : copy_later(to, from, bytes, stream_of(handle));
+}
+
+int cudaStreamBeginCapture(void *handle, int how)
+{
+    struct stream *s = stream_of(handle);
+    if (s->capturing || how > 2) {
+        return ILLEGAL_STATE;
+    }
+    s->capturing = 1;
+    return OK;
+}
+
+int cudaStreamEndCapture(void *handle, void **graph)
+{
+    struct stream *s = stream_of(handle);
+    int was = s->capturing;
+    s->capturing = 0;
+    *graph = NULL;
+    return was ? OK : ILLEGAL_STATE;
+}
+
+int cudaMemcpyAsync_ptsz(void *to, const void *from, size_t bytes, int kind, void *handle)
+{
+    return cudaMemcpyAsync(to, from, bytes, kind, handle != NULL ? handle : (void *)2);
+}
+
+int cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height, int kind,
+                      void *handle)
+{
+    (void)to_pitch;
+    (void)from_pitch;
+    return cudaMemcpyAsync(to, from, width * height, kind, handle);
+}
 
 int cudaHostRegister(void *p, size_t len, unsigned flags)
 {

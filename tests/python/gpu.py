@@ -111,6 +111,7 @@ def blocks():
 
 
 def copies():
+    """Blocks of the C interface beside torch's own: with PINTENSOR_TORCH=off."""
     torch = context()
     device = torch.empty(GIB, dtype=torch.uint8, device="cuda")
     for size in (64 * MIB, GIB):
@@ -130,6 +131,7 @@ def copies():
             torch.cuda.synchronize()
         print(f"a non_blocking call: {times[0]:.0f} us, torch {times[1]:.0f} us")
         is_so("the call does not wait for the copy", times[0] < 1000)
+    is_so("torch's own is torch's own", theirs.is_pinned() and not managed(theirs))
     pattern = torch.randint(0, 255, (64 * MIB,), dtype=torch.uint8)
     ours = tensor(pin(64 * MIB))
     ours.copy_(pattern)
@@ -187,6 +189,7 @@ def capture():
 def threads():
     torch = context()
     wrong = []
+    pin(1)  # makes the manager, for all of them
 
     def churn(seed):
         for i in range(200):
@@ -245,67 +248,6 @@ def memlock():
     is_so("1 GiB with memlock 64 KiB", memory_type(b.data) == 1 and kernel("VmLck") == 0)
 
 
-def first():
-    context()
-    pin(4096)
-    rss = kernel("VmRSS")
-    begin = time.perf_counter()
-    b = pin(GIB + 4096)
-    print("ms", round((time.perf_counter() - begin) * 1000, 1))
-    print("rss", round((kernel("VmRSS") - rss) / (GIB + 4096), 3))
-    print("huge", kernel("ShmemPmdMapped", "/proc/self/smaps_rollup") // MIB, kernel("AnonHugePages", "/proc/self/smaps_rollup") // MIB)
-    unpin(b)
-    trim()
-    begin = time.perf_counter()
-    pin(GIB + 4096)
-    print("second ms", round((time.perf_counter() - begin) * 1000, 1))
-
-
-def first_torch():
-    torch = context()
-    torch.empty(1, pin_memory=True)
-    rss = kernel("VmRSS")
-    begin = time.perf_counter()
-    kept = torch.empty(GIB + 4096, dtype=torch.uint8, pin_memory=True)
-    print("ms", round((time.perf_counter() - begin) * 1000, 1))
-    print("rss", round((kernel("VmRSS") - rss) / kept.numel(), 3))
-
-
-def time_fork():
-    times, taken = [], []
-    for _ in range(5):
-        before = kernel("MemAvailable", "/proc/meminfo")
-        ready, done = os.pipe(), os.pipe()
-        begin = time.perf_counter()
-        child = os.fork()
-        if child == 0:
-            os.read(done[0], 1)
-            os._exit(0)
-        times.append((time.perf_counter() - begin) * 1000)
-        time.sleep(0.2)
-        taken.append((before - kernel("MemAvailable", "/proc/meminfo")) / MIB)
-        os.write(done[1], b"x")
-        os.waitpid(child, 0)
-        for end in ready + done:
-            os.close(end)
-    print("ms", round(sorted(times)[2], 2))
-    print("taken", round(max(taken)))
-
-
-def fork_8():
-    context()
-    t = tensor(pin(8 * GIB))
-    t[::4096] = 1
-    time_fork()
-
-
-def fork_8_torch():
-    torch = context()
-    t = torch.empty(8 * GIB, dtype=torch.uint8, pin_memory=True)
-    t[::4096] = 1
-    time_fork()
-
-
 def managed(t):
     libc.pintensor_is_managed.restype = ctypes.c_bool
     return libc.pintensor_is_managed(ctypes.c_void_p(t.data_ptr()), ctypes.c_size_t(t.numel() * t.element_size()))
@@ -320,31 +262,13 @@ class Numbers:
         return torch.full((1000,), float(i))
 
 
-def cycles(torch, label):
-    for size in (4096, MIB, 64 * MIB):
-        torch.empty(size, dtype=torch.uint8, pin_memory=True)
-        begin = time.perf_counter()
-        for _ in range(2000):
-            torch.empty(size, dtype=torch.uint8, pin_memory=True)
-        print(f"a cycle of {size} bytes, {label}: {(time.perf_counter() - begin) / 2000 * 1e6:.2f} us")
-
-
-def cycles_torch():
-    cycles(context(), "torch")
-
-
 def bridge():
-    """torch's own pinned memory is served."""
-    begin = time.perf_counter()
-    import torch
+    """torch's own pinned memory is ours, from its first tensor on."""
+    torch = context()
     import torch.utils.data
-    is_so("a first block before any context", managed(torch.empty(MIB, dtype=torch.uint8, pin_memory=True)))
-    print(f"imported, and the first block: {(time.perf_counter() - begin) * 1000:.1f} ms")
-    cycles(torch, "ours")
-    begin = time.perf_counter()
+    tiny = torch.empty(1, pin_memory=True)
     big = torch.empty(GIB + 4096, dtype=torch.uint8, pin_memory=True)
-    print(f"first 1 GiB: {(time.perf_counter() - begin) * 1000:.1f} ms")
-    is_so("torch.empty is ours", managed(big) and big.is_pinned())
+    is_so("torch.empty is ours, from the first on", managed(tiny) and managed(big) and big.is_pinned())
     t = torch.arange(1 << 20, dtype=torch.float32).pin_memory()
     is_so("pin_memory() is, and slices of it", managed(t) and t[5:10].is_pinned() and managed(t[5:10]))
     is_so("nothing of no elements", torch.empty(0, pin_memory=True).numel() == 0)
@@ -395,6 +319,162 @@ def bridge():
     before = torch.cuda.host_memory_stats()["allocated_bytes.current"]
     torch._C._host_emptyCache()
     is_so("an empty-cache call gives back", before - torch.cuda.host_memory_stats()["allocated_bytes.current"] >= GIB)
+
+
+class Sleep:
+    """A stream that is busy for a fifth of a second or more, and then copies."""
+
+    def __init__(self, torch):
+        self.stream = torch.cuda.Stream()
+        self.torch = torch
+        with torch.cuda.stream(self.stream):
+            torch.cuda._sleep(400_000_000)
+
+    def busy(self):
+        return not self.stream.query()
+
+    def copy(self, to, block):
+        async_copy(to, block, self.stream)
+
+
+def async_copy(to, block, stream):
+    """By the runtime's own function, as C++ code calls it: the process's first one of that name is the preload's."""
+    host_to_device = 1
+    error = libc.cudaMemcpyAsync(ctypes.c_void_p(to.data_ptr()), ctypes.c_void_p(block.data), ctypes.c_size_t(block.bytes),
+                                 ctypes.c_int(host_to_device), ctypes.c_void_p(stream.cuda_stream))
+    assert error == 0, error
+
+
+def timed(what):
+    begin = time.perf_counter()
+    what()
+    return time.perf_counter() - begin
+
+
+def flight():
+    """Blocks of the C interface, dropped while a copy of the dynamic runtime reads them."""
+    torch = context()
+    target = torch.zeros(64 * MIB, dtype=torch.uint8, device="cuda")
+    a, b = pin(64 * MIB), pin(64 * MIB)  # room under the peak for one in flight and one alive
+    unpin(a)
+    unpin(b)
+    b = pin(64 * MIB)
+    place = b.data
+    tensor(b).fill_(7)
+    torch.cuda.synchronize()
+    side = Sleep(torch)
+    side.copy(target, b)
+    waited = timed(lambda: unpin(b))
+    is_so("the drop does not wait", waited < 0.002 and side.busy())
+    other = pin(64 * MIB)
+    in_time = side.busy()
+    tensor(other).fill_(9)
+    is_so("the memory is not handed out before the copy ended", other.data != place and in_time)
+    side.stream.synchronize()
+    is_so("so the copy is right", int(target.min()) == 7 and int(target.max()) == 7)
+    again = pin(64 * MIB)
+    is_so("after the copy it is", again.data == place)
+
+    small = [pin(1000) for _ in range(100)]
+    places = {s.data for s in small}
+    side = Sleep(torch)
+    for s in small:
+        side.copy(target, s)
+        unpin(s)
+    others = [pin(1000) for _ in range(100)]
+    is_so("small ones neither", side.busy() and not places & {o.data for o in others})
+    side.stream.synchronize()
+
+
+def captured():
+    """A block that a graph's copy reads is never handed out again: the graph may be replayed at any time."""
+    torch = context()
+    b = pin(4096)
+    place = b.data
+    tensor(b).fill_(3)
+    out, graph = torch.zeros(4096, dtype=torch.uint8, device="cuda"), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        async_copy(out, b, torch.cuda.current_stream())
+    unpin(b)
+    news = [pin(4096) for _ in range(1000)]
+    for n in news:
+        ctypes.memset(n.data, 9, n.bytes)
+    is_so("a block that a capture used is never reused", all(n.data != place for n in news))
+    graph.replay()
+    torch.cuda.synchronize()
+    is_so("and the graph still reads it", int(out.min()) == 3 and int(out.max()) == 3)
+
+
+def strict():
+    """With PINTENSOR_REUSE=strict, kernels that read pinned memory by its address are waited for too: nobody tells of them."""
+    torch = context()
+    size = 4 * MIB
+    a, b = pin(size), pin(size)
+    unpin(a)
+    unpin(b)
+    target = torch.zeros(size, dtype=torch.uint8, device="cuda")
+    b = pin(size)
+    place = b.data
+    tensor(b).fill_(7)
+    read = reader(target, b)
+    torch.cuda.synchronize()
+    side = Sleep(torch)
+    read(side.stream)
+    waited = timed(lambda: unpin(b))
+    is_so("the drop does not wait", waited < 0.002 and side.busy())
+    other = pin(size)
+    ended = not side.busy()
+    tensor(other).fill_(9)
+    is_so("the memory is not handed out before the device is done", other.data != place or ended)
+    side.stream.synchronize()
+    is_so("so the kernel read what was there", int(target.min()) == 7 and int(target.max()) == 7)
+
+    x, graph = torch.zeros(10, device="cuda"), torch.cuda.CUDAGraph()
+    got = []
+
+    def reuses():
+        unpin(other)
+        got.append(pin(size).data)
+
+    with torch.cuda.graph(graph, capture_error_mode="global"):
+        x += 1
+        thread = threading.Thread(target=reuses)
+        thread.start()
+        thread.join()
+        x += 1
+    graph.replay()
+    torch.cuda.synchronize()
+    is_so("nobody waits for the device during a capture, which that would end", float(x[0]) == 2 and got != [other.data])
+
+
+def reader(target, block):
+    """Copies the block by a kernel, if CuPy is there, compiled by the time that this returns; else does nothing of the kind."""
+    try:
+        import cupy
+        def array(at):
+            return cupy.ndarray(block.bytes, cupy.uint8, cupy.cuda.MemoryPointer(cupy.cuda.UnownedMemory(at, block.bytes, None), 0))
+        kernel = cupy.ElementwiseKernel("uint8 x", "uint8 y", "y = x", "pintensor_read")
+        source, result = array(block.data), array(target.data_ptr())
+
+        def read(stream):
+            with cupy.cuda.ExternalStream(stream.cuda_stream):
+                kernel(source, result)
+        import torch
+        read(torch.cuda.current_stream())
+        torch.cuda.synchronize()
+        target.zero_()
+        return read
+    except Exception as error:
+        print("no kernel of CuPy's:", error)
+        target.fill_(7)
+        return lambda stream: None
+
+
+def keeps():
+    """Holds a pinned tensor to the end, for the report."""
+    global held
+    torch = context()
+    held = torch.arange(1 << 20, dtype=torch.float32).pin_memory()  # marker: keeps
 
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
