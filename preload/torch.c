@@ -44,6 +44,20 @@ static uint64_t made(void)
            atomic_load_explicit(&c->reused, memory_order_relaxed);
 }
 
+static size_t drop(void *data)
+{
+    if (!pt_process_owns()) {
+        return 0;
+    }
+    struct pt_found f = pt_table_find(data);
+    struct pt_block block = {.base = data, .number = f.number, .generation = f.generation};
+    if (f.number == 0 || f.state != PT_LIVE || f.base != (uintptr_t)data) {
+        return 0; /* inherited */
+    }
+    (void)pt_manager_release_block(manager(false), &block, CALLER);
+    return f.asked;
+}
+
 static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block *out, const char **why)
 {
     static __thread char text[1024];
@@ -58,6 +72,11 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
     struct pt_block block;
     uint64_t before = made();
     int error = pt_manager_alloc(&q, &block);
+    /* It may have been locked before there was a context, and torch's pinned memory has to be the device's too. */
+    if (error == 0 && !pt_room_register(block.base, bytes) && pt_device_ready()) {
+        (void)drop(block.base);
+        return -ENODEV;
+    }
     if (error == 0) {
         *out = (struct pintensor_bridge_block){.data = block.base, .fresh = made() != before};
     } else if (error != -ENODEV) {
@@ -67,20 +86,6 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
         *why = text;
     }
     return error;
-}
-
-static size_t drop(void *data)
-{
-    if (!pt_process_owns()) {
-        return 0;
-    }
-    struct pt_found f = pt_table_find(data);
-    struct pt_block block = {.base = data, .number = f.number, .generation = f.generation};
-    if (f.number == 0 || f.state != PT_LIVE || f.base != (uintptr_t)data) {
-        return 0; /* inherited */
-    }
-    (void)pt_manager_release_block(manager(false), &block, CALLER);
-    return f.asked;
 }
 
 static bool used(const void *p, void *stream, int device)

@@ -24,6 +24,10 @@ is 'a dropped tensor of torch is nothing lost' "$status $(grep -c RECLAIMED <<<"
 has 'a kept one is held, once' "$err" 'HELD       1.0 MiB in 1 block from 1 site'
 has 'and whose it is' "$err" 'from torch,'
 
+way=before fake_torch
+echo "$out"
+is 'memory that was locked before CUDA came' "$status $(grep -c '^ok' <<<"$out")" '0 5'
+
 stock "$work/fake_torch" "$cuda" one
 is 'without the preload' "$status $out" "0 torch's"
 fake_torch PINTENSOR_TORCH=off

@@ -1,6 +1,11 @@
 // A program of torch's with a stand-in for its CUDA library: fake_torch LIBRARY WAY, and LIBRARY is - for a build
-// without CUDA. Ways: facts; one, which tells who served one block; ignore, the same with SIGCHLD ignored; threads, the
-// same after eight threads were the first to ask at once; keep, which ends holding a block and having dropped another.
+// without CUDA. Ways:
+//   facts    what the interface asks
+//   before   memory that was locked before CUDA came
+//   one      tells who served one block
+//   ignore   the same with SIGCHLD ignored
+//   threads  the same after eight threads were the first to ask, at once
+//   keep     the same, drops another block, and ends holding the first
 #include "pintensor.h"
 
 #include <ATen/core/CachingHostAllocator.h>
@@ -144,6 +149,27 @@ void facts()
     figures();
 }
 
+// Locked, and free again.
+void lock_and_free(size_t bytes)
+{
+    auto create =
+        reinterpret_cast<decltype(&pintensor_manager_create)>(dlsym(RTLD_DEFAULT, "pintensor_manager_create"));
+    auto alloc = reinterpret_cast<decltype(&pintensor_alloc)>(dlsym(RTLD_DEFAULT, "pintensor_alloc"));
+    auto give_back = reinterpret_cast<decltype(&pintensor_free)>(dlsym(RTLD_DEFAULT, "pintensor_free"));
+    pintensor_manager manager = create();
+    pintensor_block block;
+    holds("something is locked", alloc(manager, bytes, &block) == 0 && give_back(manager, block.data) == 0);
+}
+
+void before(void *cuda)
+{
+    auto within = reinterpret_cast<int (*)(const void *, size_t)>(dlsym(cuda, "fake_within"));
+    at::DataPtr large = host()->allocate(1 << 20), small = host()->allocate(100), next = host()->allocate(2 << 20);
+    holds("what is used again is registered", ours(large) && within(large.get(), 1 << 20));
+    holds("what cannot be is not ours", ours(small) == (within(small.get(), 100) != 0));
+    holds("what is new is registered", ours(next) && within(next.get(), 2 << 20));
+}
+
 } // namespace
 
 int main(int, char **argv)
@@ -157,6 +183,10 @@ int main(int, char **argv)
         }
         return 0;
     }
+    if (way == "before") {
+        lock_and_free(1 << 20);
+        lock_and_free(100);
+    }
     void *cuda = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
     if (cuda == nullptr) {
         std::printf("not ok - %s\n", dlerror());
@@ -165,6 +195,10 @@ int main(int, char **argv)
     fake_asked = reinterpret_cast<decltype(fake_asked)>(dlsym(cuda, "fake_asked"));
     if (way == "facts") {
         facts();
+        return 0;
+    }
+    if (way == "before") {
+        before(cuda);
         return 0;
     }
     if (way == "ignore") {
