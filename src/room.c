@@ -1,10 +1,12 @@
 #include "room.h"
 
+#include "account.h"
 #include "arena.h"
 #include "cache.h"
 #include "device.h"
 #include "guard.h"
 #include "lock.h"
+#include "magazine.h"
 #include "options.h"
 #include "pages.h"
 #include "pressure.h"
@@ -30,10 +32,16 @@ static struct {
     size_t small_purged_at;        /* the small region's locked bytes when it was last purged */
 } state;
 
+static void thread_ends(void)
+{
+    pt_room_take_back(pt_magazine_give_up);
+}
+
 void pt_room_reset(void)
 {
     memset(&state, 0, sizeof state);
     pt_cache_init();
+    pt_magazine_reset(thread_ends);
 }
 
 static bool room_exceeded(void)
@@ -95,6 +103,53 @@ static bool small_wants_purge(void)
     return wants;
 }
 
+/* ---- what threads keep for themselves: its locked bytes are among those of live blocks until it comes back ---- */
+
+void pt_room_gather(void)
+{
+    state.exact_live -= pt_magazine_empty();
+    pt_table()->counters.cached_locked = pt_cache_bytes();
+}
+
+static void gather_all(void)
+{
+    if (pt_magazine_any()) {
+        (void)pt_magazine_stop(false);
+        pt_room_gather();
+        pt_magazine_go();
+    }
+}
+
+void pt_room_take_back(size_t (*from)(void))
+{
+    pt_guard_lock();
+    state.exact_live -= from();
+    uint32_t victims = choose_victims();
+    pt_guard_unlock();
+    destroy(victims);
+}
+
+void pt_room_take_back_all(void)
+{
+    if (pt_magazine_any()) {
+        pt_guard_lock();
+        gather_all();
+        uint32_t victims = choose_victims();
+        pt_guard_unlock();
+        destroy(victims);
+    }
+}
+
+struct pt_leftover pt_room_expect(const struct pt_record *r)
+{
+    struct pt_leftover left = {0};
+    if (pt_magazine_any() && pt_account_raises_peak(r)) {
+        gather_all();
+        left.victims = choose_victims();
+    }
+    return left;
+}
+
 /* ---- making blocks ---- */
 
 /* Stock is page aligned and O_DIRECT needs 512 bytes; below a page the size itself says what its user may expect. */
@@ -113,6 +168,10 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
         pt_guard_lock();
         number = pt_cache_take(need);
         state.pending += need; /* until it is live, or failed */
+        if (number == 0 || state.exact_live + state.small_live + state.pending > pt_table()->counters.peak_locked) {
+            gather_all();
+            number = number != 0 ? number : pt_cache_take(need);
+        }
         victims = choose_victims();
         pt_guard_unlock();
         destroy(victims);
@@ -256,9 +315,11 @@ bool pt_room_register(const void *p, size_t len)
         return false;
     }
     pt_guard_lock();
+    struct pt_magazine *held = pt_magazine_hold(r);
     pt_table_write_begin(r);
     r->flags |= PT_REGISTERED;
     pt_table_write_end(r);
+    pt_magazine_let_go(held);
     pt_guard_unlock();
     return true;
 }
@@ -282,6 +343,7 @@ struct pt_leftover pt_room_end(uint32_t number)
         pt_table_write_begin(r);
         r->state = PT_CACHED;
         pt_table_write_end(r);
+        atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
         if ((r->flags & PT_PAGEABLE) != 0) {
             r->next = 0;
             left.victims = number;
@@ -325,6 +387,7 @@ size_t pt_room_trim(void)
         return 0;
     }
     pt_guard_lock();
+    gather_all();
     uint32_t victims = 0, number;
     while ((number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
         pt_table_record(number)->next = victims;
@@ -345,7 +408,9 @@ bool pt_room_tick(void)
     /* When memory is short the program needs it more than the cache does. */
     uint64_t idle = pt_pressure_high() ? 0 : pt_option(PT_OPTION_IDLE) * 1000000000u;
     uint32_t victims = 0, number;
+    bool kept;
     pt_guard_lock();
+    state.exact_live -= pt_magazine_take_idle(now > idle ? now - idle : 0, &victims, &kept);
     while ((number = pt_cache_take_oldest(now > idle ? now - idle : 0)) != 0) {
         pt_table_record(number)->next = victims;
         victims = number;
@@ -356,7 +421,7 @@ bool pt_room_tick(void)
     state.small_unchanged = small_unused == state.small_unused ? state.small_unchanged + 1 : 0;
     state.small_unused = small_unused;
     bool quiet = state.small_unchanged > 4;
-    bool busy = pt_cache_bytes() > 0 || (small_unused > 0 && state.small_unchanged <= 8);
+    bool busy = kept || pt_cache_bytes() > 0 || (small_unused > 0 && state.small_unchanged <= 8);
     pt_guard_unlock();
     destroy(victims);
     pt_arena_small_decay();
