@@ -3,6 +3,8 @@
 #include "growth.h"
 #include "pages.h"
 
+uint64_t pt_account_serial;
+
 /* There is one writer at a time: plain additions, which readers see whole. A locked instruction for each would cost more
  * than all the rest of a reuse. */
 static void add(_Atomic uint64_t *counter, uint64_t n)
@@ -72,7 +74,7 @@ void pt_account_release(struct pt_record *r)
     add(&pt_table()->counters.stock_bytes, 0 - stock_bytes(r));
 }
 
-void pt_account_kept_drop(const struct pt_record *r)
+static inline void drop_for_all(const struct pt_record *r)
 {
     struct pt_counters *c = &pt_table()->counters;
     add(&c->live, (uint64_t)-1);
@@ -85,7 +87,7 @@ void pt_account_drop(struct pt_record *r, bool reclaimed)
 {
     struct pt_counters *c = &pt_table()->counters;
     struct pt_site *s = pt_table_site(r->site);
-    pt_account_kept_drop(r);
+    drop_for_all(r);
     s->live--;
     s->live_bytes -= r->asked;
     s->live_locked -= r->locked;
@@ -106,17 +108,15 @@ void pt_account_held(struct pt_record *r)
     s->held_locked += r->locked;
 }
 
+void pt_account_kept_drop(const struct pt_record *r)
+{
+    drop_for_all(r);
+}
+
 bool pt_account_raises_peak(const struct pt_record *r)
 {
     struct pt_counters *c = &pt_table()->counters;
     return get(&c->live_locked) + r->locked > get(&c->peak_locked) || get(&c->live_bytes) + r->asked > get(&c->peak_bytes);
-}
-
-uint64_t pt_account_serials(unsigned count)
-{
-    static uint64_t latest;
-    latest += count;
-    return latest - count + 1;
 }
 
 static struct pt_tally_site *find(struct pt_tally *t, uint32_t site)

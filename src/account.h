@@ -20,8 +20,8 @@ void pt_account_held(struct pt_record *r);
 /* Whether the counters' peaks would rise if the record went live. */
 bool pt_account_raises_peak(const struct pt_record *r);
 
-/* Serial numbers for so many blocks: the first of them. */
-uint64_t pt_account_serials(unsigned count);
+/* The latest serial number of a block that was handed out. */
+extern uint64_t pt_account_serial;
 
 /* ---- what one thread did without the manager's lock, until it is folded into the counters ----
  *

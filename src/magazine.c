@@ -132,7 +132,7 @@ void pt_magazine_join(void)
     t->epoch = all.epoch;
 }
 
-struct pt_magazine *pt_magazine_lock(void)
+struct pt_magazine *pt_magazine_enter(void)
 {
     struct pt_magazine *m = mine();
     if (m != NULL) {
@@ -256,8 +256,9 @@ uint16_t pt_magazine_keeper(const struct pt_record *r)
     m->strikes = m->hits < HITS_LEAST ? m->strikes + 1 : 0;
     m->hits = 0;
     if (m->serials == 0) {
-        m->serial = pt_account_serials(SERIALS);
+        m->serial = pt_account_serial + 1;
         m->serials = SERIALS;
+        pt_account_serial += SERIALS;
     }
     pthread_mutex_unlock(&m->lock);
     return fits(r) ? m->self : 0;

@@ -63,13 +63,7 @@ static inline bool pt_magazine_wanted(void)
 }
 
 /* This thread's magazine with its lock taken; NULL if it has none. */
-struct pt_magazine *pt_magazine_lock(void);
-
-static inline struct pt_magazine *pt_magazine_enter(void)
-{
-    return pt_magazine_mine() ? pt_magazine_lock() : NULL;
-}
-
+struct pt_magazine *pt_magazine_enter(void);
 void pt_magazine_leave(struct pt_magazine *m);
 
 /* Inside: a block that has `bytes` locked and was not alive, to be made live for `site` and then counted; 0 if none. Its

@@ -61,7 +61,7 @@ static uint32_t make_pageable(size_t bytes)
 }
 
 /* A block begins in the memory of a record. */
-static void enter_record(struct pt_record *r, const struct pt_request *q, uint32_t site, uint64_t serial)
+static inline __attribute__((always_inline)) void enter_record(struct pt_record *r, const struct pt_request *q, uint32_t site, uint64_t serial)
 {
     pt_table_write_begin(r);
     r->state = PT_LIVE;
@@ -80,7 +80,8 @@ static void enter_record(struct pt_record *r, const struct pt_request *q, uint32
 }
 
 /* From what this thread keeps for itself. */
-static bool alloc_kept(const struct pt_request *q, uint32_t site, uint64_t asked, struct pt_block *out)
+static __attribute__((noinline)) bool alloc_kept(const struct pt_request *q, uint32_t site, uint64_t asked,
+                                                 struct pt_block *out)
 {
     uint64_t serial;
     struct pt_magazine *m = pt_magazine_enter();
@@ -105,7 +106,7 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     }
     uint32_t site = pt_site_here(q->caller, q->bytes);
     uint64_t asked = pt_table_now();
-    if (alloc_kept(q, site, asked, out)) {
+    if (pt_magazine_mine() && alloc_kept(q, site, asked, out)) {
         return 0;
     }
     bool reused = false;
@@ -132,8 +133,11 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     pt_guard_lock();
     struct pt_record *r = pt_table_record(number);
     atomic_store_explicit(&r->keeper, pt_magazine_mine() ? pt_magazine_keeper(r) : 0, memory_order_relaxed);
-    enter_record(r, q, site, pt_account_serials(1));
-    struct pt_leftover left = pt_room_expect(r);
+    enter_record(r, q, site, ++pt_account_serial);
+    struct pt_leftover left = {0};
+    if (pt_magazine_any()) {
+        left = pt_room_expect(r);
+    }
     pt_account_alloc(r, reused, asked);
     pt_room_live(r);
     *out = (struct pt_block){(void *)r->base, number, r->generation};
@@ -177,7 +181,7 @@ static bool is_alive(const struct pt_record *r, const struct pt_block *block)
 }
 
 /* The thread keeps a block that it made itself, and freed. */
-static bool drop_kept(const struct pt_block *block)
+static __attribute__((noinline)) bool drop_kept(const struct pt_block *block)
 {
     struct pt_magazine *m = pt_option(PT_OPTION_RECLAIM) == PT_RECLAIM_DROP ? pt_magazine_enter() : NULL;
     if (m == NULL) {
@@ -199,7 +203,7 @@ void pt_manager_drop(const struct pt_block *block)
     if (block->number >= atomic_load(&pt_table()->records)) {
         return; /* inherited from a parent with more of them */
     }
-    if (drop_kept(block)) {
+    if (pt_magazine_mine() && drop_kept(block)) {
         clean(&left);
         return;
     }
@@ -221,7 +225,8 @@ void pt_manager_drop(const struct pt_block *block)
 
 /* What is wrong with freeing this address, or FINE. With the lock held. */
 enum { FINE = -1 };
-static int judge_release(uint32_t manager, const void *address, const struct pt_found *f)
+static inline __attribute__((always_inline)) int judge_release(uint32_t manager, const void *address,
+                                                               const struct pt_found *f)
 {
     if (f->number == 0) {
         return pt_table_ours(address) ? PT_MISUSE_TWICE : PT_MISUSE_FOREIGN;
@@ -237,7 +242,8 @@ static int judge_release(uint32_t manager, const void *address, const struct pt_
 }
 
 /* Whether the address is the start of a block that this thread made itself and may free: then that is done. */
-static bool release_kept(uint32_t manager, const struct pt_block *block, bool exactly, uint32_t site)
+static __attribute__((noinline)) bool release_kept(uint32_t manager, const struct pt_block *block, bool exactly,
+                                                   uint32_t site)
 {
     enum pt_magazine_put put = PT_MAGAZINE_UNFIT;
     for (unsigned tries = 0; tries < 2; tries++) {
@@ -284,7 +290,7 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
     uint32_t site = pt_site_freeing(caller);
     struct pt_leftover left = {0};
     struct pt_misuse misuse = {0};
-    if (release_kept(manager, block, exactly, site)) {
+    if (pt_magazine_mine() && release_kept(manager, block, exactly, site)) {
         clean(&left);
         return 0;
     }

@@ -44,6 +44,11 @@ void pt_room_reset(void)
     pt_magazine_reset(thread_ends);
 }
 
+static bool raises_peak(void)
+{
+    return state.exact_live + state.small_live + state.pending > pt_table()->counters.peak_locked;
+}
+
 static bool room_exceeded(void)
 {
     const struct pt_counters *c = &pt_table()->counters;
@@ -143,7 +148,7 @@ void pt_room_take_back_all(void)
 struct pt_leftover pt_room_expect(const struct pt_record *r)
 {
     struct pt_leftover left = {0};
-    if (pt_magazine_any() && pt_account_raises_peak(r)) {
+    if (pt_account_raises_peak(r)) {
         gather_all();
         left.victims = choose_victims();
     }
@@ -168,7 +173,7 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
         pt_guard_lock();
         number = pt_cache_take(need);
         state.pending += need; /* until it is live, or failed */
-        if (number == 0 || state.exact_live + state.small_live + state.pending > pt_table()->counters.peak_locked) {
+        if (pt_magazine_any() && (number == 0 || raises_peak())) {
             gather_all();
             number = number != 0 ? number : pt_cache_take(need);
         }

@@ -308,8 +308,8 @@ static uint32_t here_small(const void *caller, size_t bytes, bool may_wait)
 {
     struct pt_python_frame leaf = {0};
     enum pt_python_gil gil = pt_python_gil();
-    if (gil == PT_PYTHON_NONE && pt_option(PT_OPTION_STACK) != PT_STACK_FULL) {
-        return capture(NULL, caller); /* the caller is all there is to look at */
+    if (pt_magazine_mine() && gil == PT_PYTHON_NONE && pt_option(PT_OPTION_STACK) != PT_STACK_FULL) {
+        return capture(NULL, caller); /* the caller is all there is to look at, and no lock is taken for that */
     }
     bool python = gil == PT_PYTHON_HELD && pt_python_quiet() && pt_python_frame(&leaf);
     uint32_t site = leaf_spend(caller, &leaf, bytes);
