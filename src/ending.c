@@ -73,7 +73,7 @@ void pt_ending_finish(void)
     if (!pt_guard_lock_at_the_end()) {
         return; /* the kernel unlocks what is left */
     }
-    if (!pt_magazine_stop(true)) {
+    if (!pt_magazine_stop(true)) { /* who is still inside may be in the middle of a record */
         pt_magazine_go();
         pt_guard_unlock();
         return;

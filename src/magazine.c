@@ -10,20 +10,20 @@
 #include <string.h>
 #include <time.h>
 
-#define MAGAZINES 256
+#define MAGAZINES   256
 #define BLOCKS_MOST 16
-#define BYTES_MOST ((size_t)2 << 20)
-#define BLOCK_MOST ((size_t)1 << 20)
-#define SERIALS 4096 /* allocations until the owner passes the guard again */
-#define SITES 8
+#define BYTES_MOST  ((size_t)2 << 20)
+#define BLOCK_MOST  ((size_t)1 << 20)
+#define SERIALS     4096 /* allocations until the owner passes the guard again */
+#define SITES       8
 
 /* Waits at the guard until a thread gets a magazine; twice as many after each that was of no use, up to the second. */
 #define PATIENCE_LEAST 32
-#define PATIENCE_MOST 4096
+#define PATIENCE_MOST  4096
 
 /* So many times in a row fewer than so many blocks were found: then it is of no use. */
 #define STRIKES_MOST 64
-#define HITS_LEAST 8
+#define HITS_LEAST   8
 
 struct pt_magazine {
     pthread_mutex_t lock;
@@ -31,10 +31,10 @@ struct pt_magazine {
     bool stopped; /* the lock is held for pt_magazine_stop() */
     uint16_t self, count;
     unsigned hits, strikes;
-    size_t bytes;                   /* locked for the blocks */
-    uint32_t blocks[BLOCKS_MOST];   /* the oldest first */
-    uint32_t lengths[BLOCKS_MOST];  /* their locked bytes: a search reads no records */
-    uint64_t serial, serials;       /* the next number, and how many there are */
+    size_t bytes;                  /* locked for the blocks */
+    uint32_t blocks[BLOCKS_MOST];  /* the oldest first */
+    uint32_t lengths[BLOCKS_MOST]; /* their locked bytes: a search reads no records */
+    uint64_t serial, serials;      /* the next number, and how many there are */
     struct pt_tally tally;
     struct {
         uint64_t key;
@@ -80,7 +80,8 @@ void pt_magazine_close(void)
 static void thread_ends(void *unused)
 {
     (void)unused;
-    pt_magazine_thread.ended = true; /* destructors that run after this one may use the library, but this one not again */
+    pt_magazine_thread.ended =
+        true; /* destructors that run after this one may use the library, but this one not again */
     if (pt_process_owns() && mine() != NULL) {
         all.ends();
     }

@@ -1,16 +1,16 @@
-/* Magazines: what a thread that met others at the guard keeps for itself, so that the next block of a size it freed a moment
- * ago costs no lock and no line of memory that other threads write.
+/* Magazines: what a thread that met others at the guard keeps for itself, so that the next block of a size it freed a
+ * moment ago costs no lock and no line of memory that other threads write.
  *
- * A magazine holds a few freed exact blocks and a tally of what was done without the guard. The record of such a block is
- * PT_CACHED like any other freed one, so whoever looks at the table, alive or after a crash, sees the truth. The counters
- * of the process still take it for alive: live bytes then only ever err upwards, what is locked stays within the room
- * whether a block waits here or is used, and an allocation from here can raise no peak. Before a peak would rise, before
- * anything fresh is locked, and before anybody is told a figure, all magazines are emptied into the cache, and the counters
- * are exact.
+ * A magazine holds a few freed exact blocks and a tally of what was done without the guard. The record of such a block
+ * is PT_CACHED like any other freed one, so whoever looks at the table, alive or after a crash, sees the truth. The
+ * counters of the process still take it for alive: live bytes then only ever err upwards, what is locked stays within
+ * the room whether a block waits here or is used, and an allocation from here can raise no peak. Before a peak would
+ * rise, before anything fresh is locked, and before anybody is told a figure, all magazines are emptied into the cache,
+ * and the counters are exact.
  *
  * Locks: a record's `keeper` is the magazine of the thread that made it, or 0. With a keeper, the keeper's lock is what
- * guards the record; who comes through the guard takes it under the guard. The owner takes its own alone, and nothing under
- * it. `keeper` itself changes with the guard held, and the lock of the one it was.
+ * guards the record; who comes through the guard takes it under the guard. The owner takes its own alone, and nothing
+ * under it. `keeper` itself changes with the guard held, and the lock of the one it was.
  *
  * A program that never waits for the guard has no magazines. */
 #ifndef PT_MAGAZINE_H
@@ -66,8 +66,8 @@ static inline bool pt_magazine_wanted(void)
 struct pt_magazine *pt_magazine_enter(void);
 void pt_magazine_leave(struct pt_magazine *m);
 
-/* Inside: a block that has `bytes` locked and was not alive, to be made live for `site` and then counted; 0 if none. Its
- * serial number is in *serial. */
+/* Inside: a block that has `bytes` locked and was not alive, to be made live for `site` and then counted; 0 if none.
+ * Its serial number is in *serial. */
 uint32_t pt_magazine_take(struct pt_magazine *m, size_t bytes, uint32_t site, uint64_t *serial);
 void pt_magazine_count(struct pt_magazine *m, const struct pt_record *r, uint64_t asked_ns);
 
@@ -87,7 +87,8 @@ void pt_magazine_remember_site(uint64_t key, uint32_t site);
 
 /* ---- whoever holds the guard ---- */
 
-/* This thread makes a block the long way: its tally is folded in. Returns the keeper to enter into the block's record. */
+/* This thread makes a block the long way: its tally is folded in. Returns the keeper to enter into the block's record.
+ */
 uint16_t pt_magazine_keeper(const struct pt_record *r);
 
 /* Takes the lock of a record's keeper, and folds its tally in; NULL if there is none. */
@@ -106,8 +107,8 @@ static inline void pt_magazine_let_go(struct pt_magazine *m)
     }
 }
 
-/* Nobody moves until pt_magazine_go(). At the end of the process a magazine is waited for a little only, since this very
- * thread may be inside: false if some are still moving. */
+/* Nobody moves until pt_magazine_go(). At the end of the process a magazine is waited for a little only, since this
+ * very thread may be inside: false if some are still moving. */
 bool pt_magazine_stop(bool at_the_end);
 void pt_magazine_go(void);
 
