@@ -1,10 +1,10 @@
 #include "ending.h"
 
 #include "account.h"
+#include "gather.h"
 #include "growth.h"
 #include "guard.h"
 #include "idle.h"
-#include "magazine.h"
 #include "pages.h"
 #include "process.h"
 #include "python.h"
@@ -31,7 +31,7 @@ void pt_ending_count_held(void)
         pt_guard_lock();
     }
     if (locked) {
-        (void)pt_magazine_stop(exiting);
+        (void)pt_gather_stop(exiting);
         pt_room_gather();
     }
     struct pt_table *t = pt_table();
@@ -47,7 +47,7 @@ void pt_ending_count_held(void)
         }
     }
     if (locked) {
-        pt_magazine_go();
+        pt_gather_go();
         pt_guard_unlock();
     }
 }
@@ -73,8 +73,8 @@ void pt_ending_finish(void)
     if (!pt_guard_lock_at_the_end()) {
         return; /* the kernel unlocks what is left */
     }
-    if (!pt_magazine_stop(true)) { /* who is still inside may be in the middle of a record */
-        pt_magazine_go();
+    if (!pt_gather_stop(true)) { /* who is still inside may be in the middle of a record */
+        pt_gather_go();
         pt_guard_unlock();
         return;
     }
@@ -93,6 +93,6 @@ void pt_ending_finish(void)
         }
     }
     pt_segment_unlock_all();
-    pt_magazine_go();
+    pt_gather_go();
     pt_guard_unlock();
 }

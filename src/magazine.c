@@ -1,21 +1,15 @@
 #include "magazine.h"
 
-#include "account.h"
-#include "cache.h"
-#include "guard.h"
 #include "pages.h"
 #include "process.h"
 
-#include <pthread.h>
 #include <string.h>
-#include <time.h>
 
-#define MAGAZINES   256
-#define BLOCKS_MOST 16
-#define BYTES_MOST  ((size_t)2 << 20)
-#define BLOCK_MOST  ((size_t)1 << 20)
-#define SERIALS     4096 /* allocations until the owner passes the guard again */
-#define SITES       8
+#define MAGAZINES  256
+#define BYTES_MOST ((size_t)2 << 20)
+#define BLOCK_MOST ((size_t)1 << 20)
+#define SERIALS    4096 /* allocations until the owner passes the guard again */
+#define SITES      8
 
 /* Waits at the guard until a thread gets a magazine; twice as many after each that was of no use, up to the second. */
 #define PATIENCE_LEAST 32
@@ -24,23 +18,6 @@
 /* So many times in a row fewer than so many blocks were found: then it is of no use. */
 #define STRIKES_MOST 64
 #define HITS_LEAST   8
-
-struct pt_magazine {
-    pthread_mutex_t lock;
-    bool taken;   /* by a thread; with the guard held */
-    bool stopped; /* the lock is held for pt_magazine_stop() */
-    uint16_t self, count;
-    unsigned hits, strikes;
-    size_t bytes;                  /* locked for the blocks */
-    uint32_t blocks[BLOCKS_MOST];  /* the oldest first */
-    uint32_t lengths[BLOCKS_MOST]; /* their locked bytes: a search reads no records */
-    uint64_t serial, serials;      /* the next number, and how many there are */
-    struct pt_tally tally;
-    struct {
-        uint64_t key;
-        uint32_t site;
-    } sites[SITES]; /* the owner's alone */
-} __attribute__((aligned(128)));
 
 /* Read by everyone, written almost never. */
 static struct {
@@ -51,12 +28,11 @@ static struct {
     void (*ends)(void);
 } all __attribute__((aligned(128)));
 
-static struct pt_magazine magazines[MAGAZINES];
-
 __thread struct pt_magazine_thread pt_magazine_thread = {.join_at = PATIENCE_LEAST, .patience = PATIENCE_LEAST};
 _Atomic uint32_t pt_magazines __attribute__((aligned(128)));
+struct pt_magazine pt_magazine_all[MAGAZINES];
 
-static struct pt_magazine *mine(void)
+struct pt_magazine *pt_magazine_own(void)
 {
     return pt_magazine_thread.epoch == all.epoch ? pt_magazine_thread.magazine : NULL;
 }
@@ -65,7 +41,7 @@ void pt_magazine_reset(void (*ends)(void))
 {
     all.epoch++;
     all.ends = ends;
-    memset(magazines, 0, pt_magazines * sizeof magazines[0]);
+    memset(pt_magazine_all, 0, pt_magazines * sizeof pt_magazine_all[0]);
     atomic_store(&all.closed, false);
     atomic_store(&pt_magazines, 0);
 }
@@ -82,7 +58,7 @@ static void thread_ends(void *unused)
     (void)unused;
     pt_magazine_thread.ended =
         true; /* destructors that run after this one may use the library, but this one not again */
-    if (pt_process_owns() && mine() != NULL) {
+    if (pt_process_owns() && pt_magazine_own() != NULL) {
         all.ends();
     }
 }
@@ -90,13 +66,13 @@ static void thread_ends(void *unused)
 static struct pt_magazine *find_place(void)
 {
     uint32_t used = atomic_load(&pt_magazines), i = 0;
-    while (i < used && magazines[i].taken) {
+    while (i < used && pt_magazine_all[i].taken) {
         i++;
     }
     if (i == MAGAZINES) {
         return NULL;
     }
-    struct pt_magazine *m = &magazines[i];
+    struct pt_magazine *m = &pt_magazine_all[i];
     if (i == used) {
         pthread_mutex_init(&m->lock, NULL);
         m->self = (uint16_t)(i + 1);
@@ -109,14 +85,14 @@ void pt_magazine_join(void)
 {
     struct pt_magazine_thread *t = &pt_magazine_thread;
     t->join_at = pt_guard_met + t->patience; /* to be tried again then, should it fail */
-    if (mine() != NULL || t->ended || all.closed) {
+    if (pt_magazine_own() != NULL || t->ended || all.closed) {
         return;
     }
     pt_guard_lock();
     all.have_key = all.have_key || pthread_key_create(&all.key, thread_ends) == 0; /* children inherit it */
     bool watched = all.have_key;
     pt_guard_unlock();
-    if (!watched || pthread_setspecific(all.key, magazines) != 0) {
+    if (!watched || pthread_setspecific(all.key, pt_magazine_all) != 0) {
         return; /* nobody would tell of the thread's end */
     }
     pt_guard_lock();
@@ -135,7 +111,7 @@ void pt_magazine_join(void)
 
 struct pt_magazine *pt_magazine_enter(void)
 {
-    struct pt_magazine *m = mine();
+    struct pt_magazine *m = pt_magazine_own();
     if (m != NULL) {
         pthread_mutex_lock(&m->lock);
         if (atomic_load_explicit(&all.closed, memory_order_relaxed)) {
@@ -151,7 +127,7 @@ void pt_magazine_leave(struct pt_magazine *m)
     pthread_mutex_unlock(&m->lock);
 }
 
-static void take_out(struct pt_magazine *m, unsigned i)
+void pt_magazine_take_out(struct pt_magazine *m, unsigned i)
 {
     m->bytes -= m->lengths[i];
     m->count--;
@@ -175,7 +151,7 @@ uint32_t pt_magazine_take(struct pt_magazine *m, size_t bytes, uint32_t site, ui
     if (!pt_account_kept_take(&m->tally, pt_table_record(number), bytes)) {
         return 0;
     }
-    take_out(m, i - 1);
+    pt_magazine_take_out(m, i - 1);
     m->serials--;
     *serial = m->serial++;
     m->hits++;
@@ -209,7 +185,7 @@ enum pt_magazine_put pt_magazine_put(struct pt_magazine *m, uint32_t number)
     if (!fits(r) || !pt_account_has_place(&m->tally, r->site)) {
         return PT_MAGAZINE_UNFIT;
     }
-    if (m->count == BLOCKS_MOST || m->bytes + r->locked > BYTES_MOST) {
+    if (m->count == PT_MAGAZINE_BLOCKS || m->bytes + r->locked > BYTES_MOST) {
         return PT_MAGAZINE_FULL;
     }
     pt_account_kept_end(&m->tally, r);
@@ -225,22 +201,24 @@ enum pt_magazine_put pt_magazine_put(struct pt_magazine *m, uint32_t number)
 
 uint32_t pt_magazine_site(uint64_t key)
 {
-    const struct pt_magazine *m = mine();
-    return m != NULL && m->sites[key >> 17 & (SITES - 1)].key == key ? m->sites[key >> 17 & (SITES - 1)].site : 0;
+    const struct pt_magazine *m = pt_magazine_own();
+    return m != NULL && m->sites[key >> 17 & (PT_MAGAZINE_SITES - 1)].key == key
+               ? m->sites[key >> 17 & (PT_MAGAZINE_SITES - 1)].site
+               : 0;
 }
 
 void pt_magazine_remember_site(uint64_t key, uint32_t site)
 {
-    struct pt_magazine *m = mine();
+    struct pt_magazine *m = pt_magazine_own();
     if (m != NULL) {
-        m->sites[key >> 17 & (SITES - 1)].key = key;
-        m->sites[key >> 17 & (SITES - 1)].site = site;
+        m->sites[key >> 17 & (PT_MAGAZINE_SITES - 1)].key = key;
+        m->sites[key >> 17 & (PT_MAGAZINE_SITES - 1)].site = site;
     }
 }
 
 bool pt_magazine_useless(void)
 {
-    const struct pt_magazine *m = mine();
+    const struct pt_magazine *m = pt_magazine_own();
     return m != NULL && m->strikes >= STRIKES_MOST;
 }
 
@@ -248,7 +226,7 @@ bool pt_magazine_useless(void)
 
 uint16_t pt_magazine_keeper(const struct pt_record *r)
 {
-    struct pt_magazine *m = mine();
+    struct pt_magazine *m = pt_magazine_own();
     if (m == NULL) {
         return 0;
     }
@@ -265,119 +243,11 @@ uint16_t pt_magazine_keeper(const struct pt_record *r)
     return fits(r) ? m->self : 0;
 }
 
-struct pt_magazine *pt_magazine_lock_of(uint16_t keeper)
+void pt_magazine_give_back(struct pt_magazine *m)
 {
-    struct pt_magazine *m = &magazines[keeper - 1];
-    pthread_mutex_lock(&m->lock);
-    pt_account_fold(&m->tally);
-    return m;
-}
-
-bool pt_magazine_stop(bool at_the_end)
-{
-    uint32_t used = atomic_load(&pt_magazines);
-    unsigned patience = 100; /* ms */
-    bool still = true;
-    for (uint32_t i = 0; i < used; i++) {
-        struct pt_magazine *m = &magazines[i];
-        bool got = false;
-        if (!at_the_end) {
-            got = pthread_mutex_lock(&m->lock) == 0;
-        }
-        while (!got && !(got = pthread_mutex_trylock(&m->lock) == 0) && patience > 0) {
-            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-            patience--;
-        }
-        still = still && got;
-        m->stopped = got;
-    }
-    return still;
-}
-
-void pt_magazine_go(void)
-{
-    uint32_t used = atomic_load(&pt_magazines);
-    for (uint32_t i = 0; i < used; i++) {
-        if (magazines[i].stopped) {
-            magazines[i].stopped = false;
-            pthread_mutex_unlock(&magazines[i].lock);
-        }
-    }
-}
-
-/* Takes a block out for good; it is up to the caller where to. With its lock too, and the tally folded in. */
-static uint32_t lose(struct pt_magazine *m, unsigned i)
-{
-    uint32_t number = m->blocks[i];
-    struct pt_record *r = pt_table_record(number);
-    pt_account_kept_drop(r);
-    atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
-    take_out(m, i);
-    return number;
-}
-
-/* Into the cache, the oldest first, all but so many. */
-static size_t unload(struct pt_magazine *m, unsigned but)
-{
-    size_t before = m->bytes;
-    pt_account_fold(&m->tally);
-    while (m->count > but) {
-        uint32_t number = lose(m, 0);
-        pt_cache_put(number, pt_table_record(number)->born_ns);
-    }
-    return before - m->bytes;
-}
-
-size_t pt_magazine_empty(void)
-{
-    uint32_t used = atomic_load(&pt_magazines);
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < used; i++) {
-        bytes += magazines[i].stopped ? unload(&magazines[i], 0) : 0;
-    }
-    return bytes;
-}
-
-size_t pt_magazine_spill(void)
-{
-    struct pt_magazine *m = mine();
-    pthread_mutex_lock(&m->lock);
-    size_t bytes = unload(m, m->count / 2);
-    pthread_mutex_unlock(&m->lock);
-    return bytes;
-}
-
-size_t pt_magazine_give_up(void)
-{
-    struct pt_magazine *m = mine();
-    pthread_mutex_lock(&m->lock);
-    size_t bytes = unload(m, 0);
-    m->taken = false; /* its lock still guards the blocks it made: whoever takes it next keeps them */
-    pthread_mutex_unlock(&m->lock);
     struct pt_magazine_thread *t = &pt_magazine_thread;
+    m->taken = false; /* its lock still guards the blocks it made: whoever takes it next keeps them */
     t->magazine = NULL;
     t->patience = t->patience < PATIENCE_MOST ? t->patience * 2 : PATIENCE_MOST;
     t->join_at = pt_guard_met + t->patience;
-    return bytes;
-}
-
-size_t pt_magazine_take_idle(uint64_t before_ns, uint32_t *victims, bool *any)
-{
-    uint32_t used = atomic_load(&pt_magazines);
-    size_t bytes = 0;
-    *any = false;
-    for (uint32_t i = 0; i < used; i++) {
-        struct pt_magazine *m = &magazines[i];
-        pthread_mutex_lock(&m->lock);
-        pt_account_fold(&m->tally);
-        while (m->count > 0 && pt_table_record(m->blocks[0])->born_ns <= before_ns) {
-            bytes += m->lengths[0];
-            uint32_t number = lose(m, 0);
-            pt_table_record(number)->next = *victims;
-            *victims = number;
-        }
-        *any = *any || m->count > 0;
-        pthread_mutex_unlock(&m->lock);
-    }
-    return bytes;
 }

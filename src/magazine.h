@@ -16,12 +16,37 @@
 #ifndef PT_MAGAZINE_H
 #define PT_MAGAZINE_H
 
+#include "account.h"
 #include "guard.h"
-#include "table.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define PT_MAGAZINE_BLOCKS 16
+#define PT_MAGAZINE_SITES  8
+
+struct pt_magazine {
+    pthread_mutex_t lock;
+    bool taken;   /* by a thread; with the guard held */
+    bool stopped; /* the lock is held for pt_gather_stop() */
+    uint16_t self, count;
+    unsigned hits, strikes;               /* finds since a block was made the long way; how often those were too few */
+    size_t bytes;                         /* locked for the blocks */
+    uint32_t blocks[PT_MAGAZINE_BLOCKS];  /* the oldest first */
+    uint32_t lengths[PT_MAGAZINE_BLOCKS]; /* their locked bytes: a search reads no records */
+    uint64_t serial, serials;             /* the next number, and how many there are */
+    struct pt_tally tally;
+    struct {
+        uint64_t key;
+        uint32_t site;
+    } sites[PT_MAGAZINE_SITES]; /* the owner's alone */
+} __attribute__((aligned(128)));
+
+/* Those that were ever taken are the first pt_magazines of them. */
+extern struct pt_magazine pt_magazine_all[];
+extern _Atomic uint32_t pt_magazines;
 
 /* What a thread knows of its own: read in line, since most threads have no magazine and should pay next to nothing. */
 extern __thread struct pt_magazine_thread {
@@ -36,9 +61,6 @@ static inline bool pt_magazine_mine(void)
 {
     return pt_magazine_thread.magazine != NULL;
 }
-
-/* How many were ever taken. */
-extern _Atomic uint32_t pt_magazines;
 
 static inline bool pt_magazine_any(void)
 {
@@ -85,45 +107,20 @@ enum pt_magazine_put pt_magazine_put(struct pt_magazine *m, uint32_t number);
 uint32_t pt_magazine_site(uint64_t key);
 void pt_magazine_remember_site(uint64_t key, uint32_t site);
 
-/* ---- whoever holds the guard ---- */
+/* ---- with the guard held ---- */
 
 /* This thread makes a block the long way: its tally is folded in. Returns the keeper to enter into the block's record.
  */
 uint16_t pt_magazine_keeper(const struct pt_record *r);
 
-/* Takes the lock of a record's keeper, and folds its tally in; NULL if there is none. */
-struct pt_magazine *pt_magazine_lock_of(uint16_t keeper);
-
-static inline struct pt_magazine *pt_magazine_hold(const struct pt_record *r)
-{
-    uint16_t keeper = atomic_load_explicit(&r->keeper, memory_order_relaxed);
-    return keeper != 0 ? pt_magazine_lock_of(keeper) : NULL;
-}
-
-static inline void pt_magazine_let_go(struct pt_magazine *m)
-{
-    if (m != NULL) {
-        pt_magazine_leave(m);
-    }
-}
-
-/* Nobody moves until pt_magazine_go(). At the end of the process a magazine is waited for a little only, since this
- * very thread may be inside: false if some are still moving. */
-bool pt_magazine_stop(bool at_the_end);
-void pt_magazine_go(void);
-
-/* The blocks of those that stand still go into the cache, their tallies into the counters. These four return the locked
- * bytes that no longer count as live. */
-size_t pt_magazine_empty(void);
-
-/* The same for the older half of this thread's; for all of it, and the thread has none from then on. */
-size_t pt_magazine_spill(void);
-size_t pt_magazine_give_up(void);
-
-/* Takes out what waits since `before_ns`, chained by `next` in *victims; *any: something is left. */
-size_t pt_magazine_take_idle(uint64_t before_ns, uint32_t *victims, bool *any);
-
 /* Whether this thread had better give its magazine up: it finds nothing there. */
 bool pt_magazine_useless(void);
+
+/* This thread has none from now on; it is empty, and its lock is held. */
+void pt_magazine_give_back(struct pt_magazine *m);
+
+/* This thread's, or NULL; and without one of its blocks. */
+struct pt_magazine *pt_magazine_own(void);
+void pt_magazine_take_out(struct pt_magazine *m, unsigned i);
 
 #endif

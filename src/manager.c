@@ -4,12 +4,12 @@
 #include "arena.h"
 #include "device.h"
 #include "ending.h"
+#include "gather.h"
 #include "guard.h"
 #include "idle.h"
 #include "keys.h"
 #include "lock.h"
 #include "log.h"
-#include "magazine.h"
 #include "misuse.h"
 #include "options.h"
 #include "process.h"
@@ -61,7 +61,8 @@ static uint32_t make_pageable(size_t bytes)
 }
 
 /* A block begins in the memory of a record. */
-static inline __attribute__((always_inline)) void enter_record(struct pt_record *r, const struct pt_request *q, uint32_t site, uint64_t serial)
+static inline __attribute__((always_inline)) void enter_record(struct pt_record *r, const struct pt_request *q,
+                                                              uint32_t site, uint64_t serial, uint64_t born)
 {
     pt_table_write_begin(r);
     r->state = PT_LIVE;
@@ -74,7 +75,7 @@ static inline __attribute__((always_inline)) void enter_record(struct pt_record 
     r->site = site;
     r->release_site = 0;
     r->thread = thread_id();
-    r->born_ns = pt_table_now();
+    r->born_ns = born;
     r->id = serial;
     pt_table_write_end(r);
 }
@@ -91,7 +92,7 @@ static __attribute__((noinline)) bool alloc_kept(const struct pt_request *q, uin
     uint32_t number = q->bytes > PT_ARENA_SLAB_MOST ? pt_magazine_take(m, q->bytes, site, &serial) : 0;
     if (number != 0) {
         struct pt_record *r = pt_table_record(number);
-        enter_record(r, q, site, serial);
+        enter_record(r, q, site, serial, asked);
         pt_magazine_count(m, r, asked);
         *out = (struct pt_block){(void *)r->base, number, r->generation};
     }
@@ -133,7 +134,7 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     pt_guard_lock();
     struct pt_record *r = pt_table_record(number);
     atomic_store_explicit(&r->keeper, pt_magazine_mine() ? pt_magazine_keeper(r) : 0, memory_order_relaxed);
-    enter_record(r, q, site, ++pt_account_serial);
+    enter_record(r, q, site, ++pt_account_serial, pt_table_now());
     struct pt_leftover left = {0};
     if (pt_magazine_any()) {
         left = pt_room_expect(r);
@@ -146,7 +147,7 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
         pt_room_clean(&left);
     }
     if (pt_magazine_mine() && pt_magazine_useless()) {
-        pt_room_take_back(pt_magazine_give_up);
+        pt_room_take_back(pt_gather_own);
     }
     return 0;
 }
@@ -209,7 +210,7 @@ void pt_manager_drop(const struct pt_block *block)
     }
     pt_guard_lock();
     struct pt_record *r = pt_table_record(block->number);
-    struct pt_magazine *held = pt_magazine_hold(r);
+    struct pt_magazine *held = pt_gather_hold(r);
     bool ours = is_alive(r, block);
     bool released = (r->flags & PT_RELEASED) != 0;
     uint64_t reclaim = pt_option(PT_OPTION_RECLAIM);
@@ -218,7 +219,7 @@ void pt_manager_drop(const struct pt_block *block)
     } else if (ours) {
         left = end_block(block->number, !released && !pt_ending_begun());
     }
-    pt_magazine_let_go(held);
+    pt_gather_let_go(held);
     pt_guard_unlock();
     clean(&left);
 }
@@ -269,7 +270,7 @@ static __attribute__((noinline)) bool release_kept(uint32_t manager, const struc
         if (put != PT_MAGAZINE_FULL) {
             break;
         }
-        pt_room_take_back(pt_magazine_spill);
+        pt_room_take_back(pt_gather_half);
     }
     return put == PT_MAGAZINE_PUT;
 }
@@ -296,7 +297,7 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
     }
     pt_guard_lock();
     struct pt_found f = pt_table_find(address);
-    struct pt_magazine *held = pt_magazine_hold(pt_table_record(f.number));
+    struct pt_magazine *held = pt_gather_hold(pt_table_record(f.number));
     f = held != NULL ? pt_table_find(address) : f; /* it may have come or gone in between, but not elsewhere */
     int wrong = judge_release(manager, address, &f);
     if (exactly && f.number != 0 && (f.number != block->number || f.generation != block->generation)) {
@@ -317,7 +318,7 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
             pt_table_mark_released(f.number);
         }
     }
-    pt_magazine_let_go(held);
+    pt_gather_let_go(held);
     pt_guard_unlock();
     clean(&left);
     if (wrong != FINE) {
@@ -354,7 +355,7 @@ void pt_manager_close(uint32_t manager)
     for (uint32_t number = 1; number < count; number++) {
         struct pt_record *r = pt_table_record(number);
         struct pt_leftover left = {0};
-        struct pt_magazine *held = pt_magazine_hold(r);
+        struct pt_magazine *held = pt_gather_hold(r);
         bool ours = r->state == PT_LIVE && r->manager == manager && (r->flags & PT_RELEASED) == 0;
         bool ends = ours && ((r->flags & PT_TENSOR) == 0 || (r->flags & PT_DROPPED) != 0);
         if (ours) {
@@ -365,7 +366,7 @@ void pt_manager_close(uint32_t manager)
         } else if (ours) {
             pt_table_mark_released(number);
         }
-        pt_magazine_let_go(held);
+        pt_gather_let_go(held);
         if (ends) {
             pt_guard_unlock();
             clean(&left);

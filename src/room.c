@@ -4,9 +4,9 @@
 #include "arena.h"
 #include "cache.h"
 #include "device.h"
+#include "gather.h"
 #include "guard.h"
 #include "lock.h"
-#include "magazine.h"
 #include "options.h"
 #include "pages.h"
 #include "pressure.h"
@@ -34,7 +34,7 @@ static struct {
 
 static void thread_ends(void)
 {
-    pt_room_take_back(pt_magazine_give_up);
+    pt_room_take_back(pt_gather_own);
 }
 
 void pt_room_reset(void)
@@ -112,16 +112,16 @@ static bool small_wants_purge(void)
 
 void pt_room_gather(void)
 {
-    state.exact_live -= pt_magazine_empty();
+    state.exact_live -= pt_gather_all();
     pt_table()->counters.cached_locked = pt_cache_bytes();
 }
 
 static void gather_all(void)
 {
     if (pt_magazine_any()) {
-        (void)pt_magazine_stop(false);
+        (void)pt_gather_stop(false);
         pt_room_gather();
-        pt_magazine_go();
+        pt_gather_go();
     }
 }
 
@@ -320,11 +320,11 @@ bool pt_room_register(const void *p, size_t len)
         return false;
     }
     pt_guard_lock();
-    struct pt_magazine *held = pt_magazine_hold(r);
+    struct pt_magazine *held = pt_gather_hold(r);
     pt_table_write_begin(r);
     r->flags |= PT_REGISTERED;
     pt_table_write_end(r);
-    pt_magazine_let_go(held);
+    pt_gather_let_go(held);
     pt_guard_unlock();
     return true;
 }
@@ -415,7 +415,7 @@ bool pt_room_tick(void)
     uint32_t victims = 0, number;
     bool kept;
     pt_guard_lock();
-    state.exact_live -= pt_magazine_take_idle(now > idle ? now - idle : 0, &victims, &kept);
+    state.exact_live -= pt_gather_idle(now > idle ? now - idle : 0, &victims, &kept);
     while ((number = pt_cache_take_oldest(now > idle ? now - idle : 0)) != 0) {
         pt_table_record(number)->next = victims;
         victims = number;
