@@ -36,12 +36,16 @@ static uint32_t place_by_age(uint64_t *since_ns)
 {
     enum { LOOK_MOST = 32 };
     uint32_t older = cache.newest;
-    for (unsigned i = 0; older != 0 && pt_table_record(older)->born_ns > *since_ns; i++) {
-        if (i == LOOK_MOST) {
-            *since_ns = pt_table_record(older)->born_ns;
+    for (unsigned i = 0; older != 0; i++) {
+        const struct pt_record *r = pt_table_record(older);
+        if (r->born_ns <= *since_ns) {
             break;
         }
-        older = pt_table_record(older)->older;
+        if (i == LOOK_MOST) {
+            *since_ns = r->born_ns;
+            break;
+        }
+        older = r->older;
     }
     return older;
 }

@@ -11,7 +11,8 @@ void pt_guard_reset(void);
 void pt_guard_lock(void);
 void pt_guard_unlock(void);
 
-/* How often this thread had to wait for it. */
+/* The same, and counts how often this thread had to wait. */
+void pt_guard_lock_noting(void);
 extern __thread unsigned pt_guard_met;
 
 /* In abort(), or in exit() called by a signal handler, this very thread may hold the lock: it is waited for a tenth of a

@@ -131,7 +131,7 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     if (pt_magazine_wanted()) {
         pt_magazine_join();
     }
-    pt_guard_lock();
+    pt_guard_lock_noting();
     struct pt_record *r = pt_table_record(number);
     atomic_store_explicit(&r->keeper, pt_magazine_mine() ? pt_magazine_keeper(r) : 0, memory_order_relaxed);
     enter_record(r, q, site, ++pt_account_serial, pt_table_now());
