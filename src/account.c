@@ -3,6 +3,8 @@
 #include "growth.h"
 #include "pages.h"
 
+uint64_t pt_account_serial;
+
 /* There is one writer at a time: plain additions, which readers see whole. A locked instruction for each would cost more
  * than all the rest of a reuse. */
 static void add(_Atomic uint64_t *counter, uint64_t n)
@@ -72,14 +74,20 @@ void pt_account_release(struct pt_record *r)
     add(&pt_table()->counters.stock_bytes, 0 - stock_bytes(r));
 }
 
-void pt_account_drop(struct pt_record *r, bool reclaimed)
+static inline void drop_for_all(const struct pt_record *r)
 {
     struct pt_counters *c = &pt_table()->counters;
-    struct pt_site *s = pt_table_site(r->site);
     add(&c->live, (uint64_t)-1);
     add(&c->live_bytes, 0 - r->asked);
     add(&c->live_locked, 0 - r->locked);
     add(&c->pow2_bytes, 0 - power_of_two(r->asked));
+}
+
+void pt_account_drop(struct pt_record *r, bool reclaimed)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    struct pt_site *s = pt_table_site(r->site);
+    drop_for_all(r);
     s->live--;
     s->live_bytes -= r->asked;
     s->live_locked -= r->locked;
@@ -98,4 +106,124 @@ void pt_account_held(struct pt_record *r)
     s->held++;
     s->held_bytes += r->asked;
     s->held_locked += r->locked;
+}
+
+void pt_account_kept_drop(const struct pt_record *r)
+{
+    drop_for_all(r);
+}
+
+bool pt_account_raises_peak(const struct pt_record *r)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    return get(&c->live_locked) + r->locked > get(&c->peak_locked) || get(&c->live_bytes) + r->asked > get(&c->peak_bytes);
+}
+
+static struct pt_tally_site *find(struct pt_tally *t, uint32_t site)
+{
+    uint32_t i = 0;
+    while (i < t->sites && t->site[i].site != site) {
+        i++;
+    }
+    if (i == t->sites) {
+        t->site[t->sites++] = (struct pt_tally_site){.site = site};
+    }
+    return &t->site[i];
+}
+
+bool pt_account_has_place(const struct pt_tally *t, uint32_t site)
+{
+    bool has = t->sites < PT_TALLY_SITES;
+    for (uint32_t i = 0; !has && i < t->sites; i++) {
+        has = t->site[i].site == site;
+    }
+    return has;
+}
+
+bool pt_account_kept_take(struct pt_tally *t, const struct pt_record *r, uint64_t bytes)
+{
+    if ((int64_t)(t->bytes + bytes - r->asked) > 0) {
+        return false;
+    }
+    t->bytes += bytes - r->asked;
+    t->pow2 += power_of_two(bytes) - power_of_two(r->asked);
+    return true;
+}
+
+void pt_account_kept_alloc(struct pt_tally *t, const struct pt_record *r, uint64_t asked_ns)
+{
+    struct pt_tally_site *s = find(t, r->site);
+    t->allocated++;
+    t->stock += stock_bytes(r);
+    s->visits += s->allocated == 0 || t->latest != r->site || asked_ns > t->latest_ns + PT_GROWTH_PAUSE;
+    if (s->allocated++ == 0) {
+        s->first_ns = r->born_ns;
+        s->asked_ns = asked_ns;
+        s->smallest = r->asked;
+    }
+    s->smallest = r->asked < s->smallest ? r->asked : s->smallest;
+    s->largest = r->asked > s->largest ? r->asked : s->largest;
+    s->dtype = r->dtype;
+    s->door = r->door;
+    s->last_ns = t->latest_ns = r->born_ns;
+    t->latest = r->site;
+    s->live++;
+    s->bytes += r->asked;
+    s->locked += r->locked;
+    s->high = (int64_t)s->bytes > s->high ? (int64_t)s->bytes : s->high;
+}
+
+void pt_account_kept_release(struct pt_tally *t, const struct pt_record *r)
+{
+    t->stock -= stock_bytes(r);
+}
+
+void pt_account_kept_end(struct pt_tally *t, const struct pt_record *r)
+{
+    struct pt_tally_site *s = find(t, r->site);
+    s->live--;
+    s->bytes -= r->asked;
+    s->locked -= r->locked;
+}
+
+static void fold_allocations(const struct pt_tally_site *from, uint64_t high, uint64_t order, uint64_t last)
+{
+    struct pt_site *s = pt_table_site(from->site);
+    if (s->allocated == 0) {
+        s->first_ns = from->first_ns;
+        s->smallest = from->smallest;
+    }
+    s->dtype = from->dtype;
+    s->door = from->door;
+    s->smallest = from->smallest < s->smallest ? from->smallest : s->smallest;
+    s->largest = from->largest > s->largest ? from->largest : s->largest;
+    s->allocated += from->allocated;
+    pt_growth_note_many(s, from->asked_ns, from->last_ns, order, last, from->visits, high);
+}
+
+void pt_account_fold(struct pt_tally *t)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    uint64_t before = get(&c->allocated);
+    add(&c->allocated, t->allocated);
+    add(&c->reused, t->allocated);
+    add(&c->live_bytes, t->bytes);
+    add(&c->stock_bytes, t->stock);
+    add(&c->pow2_bytes, t->pow2);
+    uint64_t after = get(&c->allocated);
+    for (uint32_t i = 0; i < t->sites; i++) {
+        const struct pt_tally_site *from = &t->site[i];
+        struct pt_site *s = pt_table_site(from->site);
+        uint64_t high = s->live_bytes + (uint64_t)from->high;
+        s->live += from->live;
+        s->live_bytes += from->bytes;
+        s->live_locked += from->locked;
+        if (from->allocated > 0) {
+            /* Which turn was whose in between is not known: only the first may go on with a visit, and the latest be gone
+             * on with. */
+            fold_allocations(from, high, i == 0 ? before + 1 : 0, t->latest == from->site ? after : 0);
+        }
+    }
+    t->allocated = t->bytes = t->stock = t->pow2 = 0;
+    t->sites = 0;
 }

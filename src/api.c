@@ -185,6 +185,7 @@ void pintensor_get_stats(pintensor_stats *stats, size_t size)
     if (pt_process_owns_strictly()) {
         struct pt_table *t = pt_table();
         struct pt_counters *c = &t->counters;
+        pt_room_take_back_all();
         all = (pintensor_stats){.live_blocks = c->live,
                                 .live_bytes = c->live_bytes,
                                 .live_locked = c->live_locked,

@@ -30,25 +30,42 @@ void pt_cache_init(void)
     memset(&cache, 0, sizeof cache);
 }
 
-void pt_cache_put(uint32_t number, uint64_t now_ns)
+/* The list by age stays in order. Who comes late, from a magazine, looks for its place among the newest few; should those be
+ * younger without exception, it passes for as young as the last of them. */
+static uint32_t place_by_age(uint64_t *since_ns)
+{
+    enum { LOOK_MOST = 32 };
+    uint32_t older = cache.newest;
+    for (unsigned i = 0; older != 0; i++) {
+        const struct pt_record *r = pt_table_record(older);
+        if (r->born_ns <= *since_ns) {
+            break;
+        }
+        if (i == LOOK_MOST) {
+            *since_ns = r->born_ns;
+            break;
+        }
+        older = r->older;
+    }
+    return older;
+}
+
+void pt_cache_put(uint32_t number, uint64_t since_ns)
 {
     struct pt_record *r = pt_table_record(number);
     uint32_t *bin = &cache.bins[bin_of(r->locked)];
-    r->born_ns = now_ns;
+    r->older = place_by_age(&since_ns);
+    r->born_ns = since_ns;
     r->prev = 0;
     r->next = *bin;
     if (*bin != 0) {
         pt_table_record(*bin)->prev = number;
     }
     *bin = number;
-    r->newer = 0;
-    r->older = cache.newest;
-    if (cache.newest != 0) {
-        pt_table_record(cache.newest)->newer = number;
-    } else {
-        cache.oldest = number;
-    }
-    cache.newest = number;
+    uint32_t *forward = r->older != 0 ? &pt_table_record(r->older)->newer : &cache.oldest;
+    r->newer = *forward;
+    *forward = number;
+    *(r->newer != 0 ? &pt_table_record(r->newer)->older : &cache.newest) = number;
     cache.bytes += r->locked;
 }
 

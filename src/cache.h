@@ -8,8 +8,8 @@
 
 void pt_cache_init(void);
 
-/* Adds a record whose state is PT_CACHED; its `locked` bytes count as cached. */
-void pt_cache_put(uint32_t number, uint64_t now_ns);
+/* Adds a record whose state is PT_CACHED and which waits since then; its `locked` bytes count as cached. */
+void pt_cache_put(uint32_t number, uint64_t since_ns);
 
 /* Takes out the best match for `need` locked bytes: the same size, else a little larger, else a smaller one with
  * enough address space behind it that can be topped up; 0 if none. */

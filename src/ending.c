@@ -1,12 +1,14 @@
 #include "ending.h"
 
 #include "account.h"
+#include "gather.h"
 #include "growth.h"
 #include "guard.h"
 #include "idle.h"
 #include "pages.h"
 #include "process.h"
 #include "python.h"
+#include "room.h"
 
 static _Atomic bool exiting;
 
@@ -28,6 +30,10 @@ void pt_ending_count_held(void)
     } else {
         pt_guard_lock();
     }
+    if (locked) {
+        (void)pt_gather_stop(exiting);
+        pt_room_gather();
+    }
     struct pt_table *t = pt_table();
     uint32_t sites = atomic_load(&t->sites), records = atomic_load(&t->records);
     for (uint32_t number = 0; number < sites; number++) {
@@ -41,6 +47,7 @@ void pt_ending_count_held(void)
         }
     }
     if (locked) {
+        pt_gather_go();
         pt_guard_unlock();
     }
 }
@@ -50,6 +57,7 @@ void pt_ending_begin(void)
     if (!pt_process_owns_strictly() || atomic_exchange(&exiting, true)) {
         return;
     }
+    pt_magazine_close();
     pt_table()->exit_ns = pt_table_now();
     pt_ending_count_held();
     pt_growth_judge_all();
@@ -64,6 +72,11 @@ void pt_ending_finish(void)
     pt_idle_stop();
     if (!pt_guard_lock_at_the_end()) {
         return; /* the kernel unlocks what is left */
+    }
+    if (!pt_gather_stop(true)) { /* who is still inside may be in the middle of a record */
+        pt_gather_go();
+        pt_guard_unlock();
+        return;
     }
     uint32_t count = atomic_load(&pt_table()->records);
     for (uint32_t number = 1; number < count; number++) {
@@ -80,5 +93,6 @@ void pt_ending_finish(void)
         }
     }
     pt_segment_unlock_all();
+    pt_gather_go();
     pt_guard_unlock();
 }

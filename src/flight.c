@@ -1,6 +1,7 @@
 #include "flight.h"
 
 #include "device.h"
+#include "gather.h"
 #include "guard.h"
 #include "options.h"
 #include "pages.h"
@@ -121,17 +122,30 @@ static bool alive(const struct pt_found *f)
     return r->state == PT_LIVE && r->generation == f->generation;
 }
 
+/* The guard, and what else guards the block's record. */
+static struct pt_magazine *enter(const struct pt_found *f)
+{
+    pt_guard_lock();
+    return pt_gather_hold(pt_table_record(f->number));
+}
+
+static void leave(struct pt_magazine *held)
+{
+    pt_gather_let_go(held);
+    pt_guard_unlock();
+}
+
 /* What nobody can say the end of is not handed out again. */
 static void never_again(const struct pt_found *f)
 {
-    pt_guard_lock();
+    struct pt_magazine *held = enter(f);
     if (alive(f)) {
         struct pt_record *r = pt_table_record(f->number);
         pt_table_write_begin(r);
         r->flags |= PT_CAPTURED;
         pt_table_write_end(r);
     }
-    pt_guard_unlock();
+    leave(held);
 }
 
 /* An event that says how far a stream is becomes the use's, or a further use's if another thread was faster. Its block
@@ -140,7 +154,7 @@ static void keep_event(const struct pt_found *f, uint32_t number, const struct p
 {
     struct use *u = &state.uses[number];
     struct pt_record *r = pt_table_record(f->number);
-    pt_guard_lock();
+    struct pt_magazine *held = enter(f);
     if (alive(f) && u->event == NULL) {
         u->event = event;
         u->marked = !u->until_drop;
@@ -151,20 +165,20 @@ static void keep_event(const struct pt_found *f, uint32_t number, const struct p
             (struct use){.stream = stream, .event = event, .next = *list, .place = (uint16_t)place, .marked = true};
         *list = another;
     }
-    pt_guard_unlock();
+    leave(held);
 }
 
 /* Notes how far the stream is now. Meanwhile all that it is given counts. */
 static bool mark_now(const struct pt_found *f, uint32_t number, const struct pt_place *at, void *stream)
 {
-    pt_guard_lock();
+    struct pt_magazine *held = enter(f);
     void *event = NULL;
     if (alive(f)) {
         event = state.uses[number].event;
         state.uses[number].event = NULL;
         state.uses[number].marked = false;
     }
-    pt_guard_unlock();
+    leave(held);
     event = pt_device_mark(at, stream, event);
     if (event != NULL) {
         keep_event(f, number, at, stream, event);
@@ -190,13 +204,13 @@ bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
     if (!pt_device_place(stream, device, &at)) {
         return true; /* without a context nothing is under way */
     }
-    pt_guard_lock();
+    struct pt_magazine *held = enter(&f);
     uint32_t number = alive(&f) ? use_of(pt_table_record(f.number), &at, stream) : 0;
     if (number != 0 && until_drop) {
         state.uses[number].until_drop = true;
         state.uses[number].marked = false;
     }
-    pt_guard_unlock();
+    leave(held);
     if (number == 0 ||
         (!until_drop && !mark_now(&f, number, &at, stream) && pt_device_passed(&at, NULL) == PT_PENDING)) {
         never_again(&f);

@@ -1,18 +1,23 @@
 #include "growth.h"
 
 #define LEAST_RUN_NS 1000000000u /* in less, all of it is warm-up */
-#define PAUSE_NS 20000000u /* the clock used is that coarse: a few ms */
 
 void pt_growth_note(struct pt_site *s, uint64_t asked_ns, uint64_t now_ns, uint64_t order)
 {
-    bool new_visit = s->visits == 0 || order != s->order + 1 || asked_ns > s->last_ns + PAUSE_NS;
-    s->visits += new_visit;
-    s->order = order;
+    pt_growth_note_many(s, asked_ns, now_ns, order, order, 1, s->live_bytes);
+}
+
+void pt_growth_note_many(struct pt_site *s, uint64_t asked_ns, uint64_t now_ns, uint64_t order, uint64_t last,
+                         uint64_t visits, uint64_t high)
+{
+    bool new_visit = s->visits == 0 || order != s->order + 1 || asked_ns > s->last_ns + PT_GROWTH_PAUSE;
+    s->visits += visits - !new_visit;
+    s->order = last;
     s->last_ns = now_ns;
-    if (s->live_bytes <= s->high_bytes) {
+    if (high <= s->high_bytes) {
         return;
     }
-    s->high_bytes = s->live_bytes;
+    s->high_bytes = high;
     if (s->high_visits == 0) {
         s->high_first_ns = now_ns;
     }

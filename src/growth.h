@@ -14,6 +14,14 @@
  * takes long, which is no pause: hence both ends. */
 void pt_growth_note(struct pt_site *s, uint64_t asked_ns, uint64_t now_ns, uint64_t order);
 
+/* A pause, in ns: what comes after it is another visit. */
+#define PT_GROWTH_PAUSE ((uint64_t)20000000) /* the clock used is that coarse: a few ms */
+
+/* Notes many allocations of one site at once, from `asked_ns` on to `now_ns`: `visits` runs of them, the first of them the
+ * `order`th allocation of all, the last one the `last`th; meanwhile its live bytes reached `high`. */
+void pt_growth_note_many(struct pt_site *s, uint64_t asked_ns, uint64_t now_ns, uint64_t order, uint64_t last,
+                         uint64_t visits, uint64_t high);
+
 /* Judges one site at `now_ns`, in a run whose first block was at `start_ns`. */
 bool pt_growth_judge(const struct pt_site *s, uint64_t start_ns, uint64_t now_ns);
 

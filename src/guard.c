@@ -4,6 +4,7 @@
 #include <time.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+__thread unsigned pt_guard_met;
 
 void pt_guard_reset(void)
 {
@@ -13,6 +14,14 @@ void pt_guard_reset(void)
 void pt_guard_lock(void)
 {
     pthread_mutex_lock(&mutex);
+}
+
+void pt_guard_lock_noting(void)
+{
+    if (pthread_mutex_trylock(&mutex) != 0) {
+        pt_guard_met++;
+        pthread_mutex_lock(&mutex);
+    }
 }
 
 void pt_guard_unlock(void)

@@ -11,6 +11,10 @@ void pt_guard_reset(void);
 void pt_guard_lock(void);
 void pt_guard_unlock(void);
 
+/* The same, and counts how often this thread had to wait. */
+void pt_guard_lock_noting(void);
+extern __thread unsigned pt_guard_met;
+
 /* In abort(), or in exit() called by a signal handler, this very thread may hold the lock: it is waited for a tenth of a
  * second, and not for ever. False: it was not taken. */
 bool pt_guard_lock_at_the_end(void);

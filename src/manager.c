@@ -1,9 +1,11 @@
 #include "manager.h"
 
 #include "account.h"
+#include "arena.h"
 #include "device.h"
 #include "ending.h"
 #include "flight.h"
+#include "gather.h"
 #include "guard.h"
 #include "idle.h"
 #include "keys.h"
@@ -19,7 +21,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static uint64_t serial;           /* of the latest block */
 static uint32_t epoch;            /* how often this was reset: in forked children */
 static __thread int last_failure; /* errno of this thread's last failed allocation */
 
@@ -72,6 +73,47 @@ static bool relieve(int how)
     }
 }
 
+/* A block begins in the memory of a record. */
+static inline __attribute__((always_inline)) void enter_record(struct pt_record *r, const struct pt_request *q,
+                                                              uint32_t site, uint64_t serial, uint64_t born)
+{
+    pt_table_write_begin(r);
+    r->state = PT_LIVE;
+    r->flags = (uint8_t)((r->flags & (PT_EXACT | PT_PAGEABLE | PT_REGISTERED)) | (q->tensor ? PT_TENSOR : 0));
+    r->generation++;
+    r->asked = q->bytes;
+    r->dtype = (int8_t)q->dtype;
+    r->door = (uint8_t)q->door;
+    r->manager = q->manager;
+    r->site = site;
+    r->release_site = 0;
+    r->uses = 0;
+    r->thread = thread_id();
+    r->born_ns = born;
+    r->id = serial;
+    pt_table_write_end(r);
+}
+
+/* From what this thread keeps for itself. */
+static __attribute__((noinline)) bool alloc_kept(const struct pt_request *q, uint32_t site, uint64_t asked,
+                                                 struct pt_block *out)
+{
+    uint64_t serial;
+    struct pt_magazine *m = pt_magazine_enter();
+    if (m == NULL) {
+        return false;
+    }
+    uint32_t number = q->bytes > PT_ARENA_SLAB_MOST ? pt_magazine_take(m, q->bytes, site, &serial) : 0;
+    if (number != 0) {
+        struct pt_record *r = pt_table_record(number);
+        enter_record(r, q, site, serial, asked);
+        pt_magazine_count(m, r, asked);
+        *out = (struct pt_block){(void *)r->base, number, r->generation};
+    }
+    pt_magazine_leave(m);
+    return number != 0;
+}
+
 int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
 {
     if (pt_manager_start() != 0) {
@@ -79,6 +121,9 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
     }
     uint32_t site = pt_site_here(q->caller, q->bytes);
     uint64_t asked = pt_table_now();
+    if (pt_magazine_mine() && alloc_kept(q, site, asked, out)) {
+        return 0;
+    }
     bool reused = false;
     uint32_t number = 0;
     last_failure = ENOMEM;
@@ -95,27 +140,27 @@ int pt_manager_alloc(const struct pt_request *q, struct pt_block *out)
         return -ENOMEM;
     }
 
-    pt_guard_lock();
+    if (pt_magazine_wanted() && pt_option(PT_OPTION_REUSE) == PT_REUSE_STREAMS) {
+        pt_magazine_join();
+    }
+    pt_guard_lock_noting();
     struct pt_record *r = pt_table_record(number);
-    pt_table_write_begin(r);
-    r->state = PT_LIVE;
-    r->flags = (uint8_t)((r->flags & (PT_EXACT | PT_PAGEABLE | PT_REGISTERED)) | (q->tensor ? PT_TENSOR : 0));
-    r->generation++;
-    r->asked = q->bytes;
-    r->dtype = (int8_t)q->dtype;
-    r->door = (uint8_t)q->door;
-    r->manager = q->manager;
-    r->site = site;
-    r->release_site = 0;
-    r->uses = 0;
-    r->thread = thread_id();
-    r->born_ns = pt_table_now();
-    r->id = ++serial;
-    pt_table_write_end(r);
+    atomic_store_explicit(&r->keeper, pt_magazine_mine() ? pt_magazine_keeper(r) : 0, memory_order_relaxed);
+    enter_record(r, q, site, ++pt_account_serial, pt_table_now());
+    struct pt_leftover left = {0};
+    if (pt_magazine_any()) {
+        left = pt_room_expect(r);
+    }
     pt_account_alloc(r, reused, asked);
     pt_room_live(r);
     *out = (struct pt_block){(void *)r->base, number, r->generation};
     pt_guard_unlock();
+    if (left.victims != 0) {
+        pt_room_clean(&left);
+    }
+    if (pt_magazine_mine() && pt_magazine_useless()) {
+        pt_room_take_back(pt_gather_own);
+    }
     return 0;
 }
 
@@ -141,6 +186,27 @@ static void clean(const struct pt_leftover *left)
     }
 }
 
+/* Whether the block is alive for whoever holds it: its base tells an inherited tensor's block from one of this process
+ * with the same number. */
+static bool is_alive(const struct pt_record *r, const struct pt_block *block)
+{
+    return r->state == PT_LIVE && r->generation == block->generation && r->base == (uintptr_t)block->base;
+}
+
+/* The thread keeps a block that it made itself, and freed. */
+static __attribute__((noinline)) bool drop_kept(const struct pt_block *block)
+{
+    struct pt_magazine *m = pt_option(PT_OPTION_RECLAIM) == PT_RECLAIM_DROP ? pt_magazine_enter() : NULL;
+    if (m == NULL) {
+        return false;
+    }
+    struct pt_record *r = pt_table_record(block->number);
+    bool kept = pt_magazine_keeps(m, r) && is_alive(r, block) && (r->flags & PT_RELEASED) != 0 &&
+                pt_magazine_put(m, block->number) == PT_MAGAZINE_PUT;
+    pt_magazine_leave(m);
+    return kept;
+}
+
 void pt_manager_drop(const struct pt_block *block)
 {
     if (!pt_process_owns()) {
@@ -150,10 +216,14 @@ void pt_manager_drop(const struct pt_block *block)
     if (block->number >= atomic_load(&pt_table()->records)) {
         return; /* inherited from a parent with more of them */
     }
+    if (pt_magazine_mine() && drop_kept(block)) {
+        clean(&left);
+        return;
+    }
     pt_guard_lock();
     struct pt_record *r = pt_table_record(block->number);
-    /* The base tells an inherited tensor's block from one of this process with the same number. */
-    bool ours = r->state == PT_LIVE && r->generation == block->generation && r->base == (uintptr_t)block->base;
+    struct pt_magazine *held = pt_gather_hold(r);
+    bool ours = is_alive(r, block);
     bool released = (r->flags & PT_RELEASED) != 0;
     uint64_t reclaim = pt_option(PT_OPTION_RECLAIM);
     if (ours && (reclaim == PT_RECLAIM_EXIT || (reclaim == PT_RECLAIM_FREE && !released))) {
@@ -161,13 +231,15 @@ void pt_manager_drop(const struct pt_block *block)
     } else if (ours) {
         left = end_block(block->number, !released && !pt_ending_begun());
     }
+    pt_gather_let_go(held);
     pt_guard_unlock();
     clean(&left);
 }
 
 /* What is wrong with freeing this address, or FINE. With the lock held. */
 enum { FINE = -1 };
-static int judge_release(uint32_t manager, const void *address, const struct pt_found *f)
+static inline __attribute__((always_inline)) int judge_release(uint32_t manager, const void *address,
+                                                               const struct pt_found *f)
 {
     if (f->number == 0) {
         return pt_table_ours(address) ? PT_MISUSE_TWICE : PT_MISUSE_FOREIGN;
@@ -180,6 +252,39 @@ static int judge_release(uint32_t manager, const void *address, const struct pt_
         return PT_MISUSE_INTERIOR;
     }
     return f->manager == manager ? FINE : PT_MISUSE_MANAGER;
+}
+
+/* Whether the address is the start of a block that this thread made itself and may free: then that is done. */
+static __attribute__((noinline)) bool release_kept(uint32_t manager, const struct pt_block *block, bool exactly,
+                                                   uint32_t site)
+{
+    enum pt_magazine_put put = PT_MAGAZINE_UNFIT;
+    for (unsigned tries = 0; tries < 2; tries++) {
+        struct pt_magazine *m = pt_magazine_enter();
+        if (m == NULL) {
+            return false;
+        }
+        struct pt_found f = pt_table_find(block->base);
+        struct pt_record *r = pt_table_record(f.number);
+        bool fine = f.number != 0 && pt_magazine_keeps(m, r) && judge_release(manager, block->base, &f) == FINE &&
+                    (!exactly || (f.number == block->number && f.generation == block->generation));
+        if (fine && (r->flags & PT_TENSOR) == 0) {
+            put = pt_magazine_put(m, f.number);
+        } else if (fine && (r->flags & PT_DROPPED) == 0) {
+            pt_table_mark_released(f.number);
+            put = PT_MAGAZINE_PUT;
+        }
+        if (put == PT_MAGAZINE_PUT) {
+            r->release_site = site;
+            pt_magazine_release(m, r);
+        }
+        pt_magazine_leave(m);
+        if (put != PT_MAGAZINE_FULL) {
+            break;
+        }
+        pt_room_take_back(pt_gather_half);
+    }
+    return put == PT_MAGAZINE_PUT;
 }
 
 static int release(uint32_t manager, const struct pt_block *block, bool exactly, const void *caller)
@@ -198,8 +303,14 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
     uint32_t site = pt_site_freeing(caller);
     struct pt_leftover left = {0};
     struct pt_misuse misuse = {0};
+    if (pt_magazine_mine() && release_kept(manager, block, exactly, site)) {
+        clean(&left);
+        return 0;
+    }
     pt_guard_lock();
     struct pt_found f = pt_table_find(address);
+    struct pt_magazine *held = pt_gather_hold(pt_table_record(f.number));
+    f = held != NULL ? pt_table_find(address) : f; /* it may have come or gone in between, but not elsewhere */
     int wrong = judge_release(manager, address, &f);
     if (exactly && f.number != 0 && (f.number != block->number || f.generation != block->generation)) {
         wrong = PT_MISUSE_STALE;
@@ -219,6 +330,7 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
             pt_table_mark_released(f.number);
         }
     }
+    pt_gather_let_go(held);
     pt_guard_unlock();
     clean(&left);
     if (wrong != FINE) {
@@ -254,17 +366,23 @@ void pt_manager_close(uint32_t manager)
     uint32_t count = atomic_load(&pt_table()->records);
     for (uint32_t number = 1; number < count; number++) {
         struct pt_record *r = pt_table_record(number);
-        if (r->state != PT_LIVE || r->manager != manager || (r->flags & PT_RELEASED) != 0) {
-            continue;
+        struct pt_leftover left = {0};
+        struct pt_magazine *held = pt_gather_hold(r);
+        bool ours = r->state == PT_LIVE && r->manager == manager && (r->flags & PT_RELEASED) == 0;
+        bool ends = ours && ((r->flags & PT_TENSOR) == 0 || (r->flags & PT_DROPPED) != 0);
+        if (ours) {
+            pt_account_release(r);
         }
-        pt_account_release(r);
-        if ((r->flags & PT_TENSOR) == 0 || (r->flags & PT_DROPPED) != 0) {
-            struct pt_leftover left = end_block(number, false);
+        if (ends) {
+            left = end_block(number, false);
+        } else if (ours) {
+            pt_table_mark_released(number);
+        }
+        pt_gather_let_go(held);
+        if (ends) {
             pt_guard_unlock();
             clean(&left);
             pt_guard_lock();
-        } else {
-            pt_table_mark_released(number);
         }
     }
     pt_guard_unlock();

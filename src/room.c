@@ -1,9 +1,11 @@
 #include "room.h"
 
+#include "account.h"
 #include "arena.h"
 #include "cache.h"
 #include "device.h"
 #include "flight.h"
+#include "gather.h"
 #include "guard.h"
 #include "lock.h"
 #include "options.h"
@@ -17,25 +19,37 @@
 /* Up to 8 MiB a block gets its own locked pages only while few do, since each may cost two mappings of the 65,530
  * that the kernel allows; past that many, such blocks share segments. Larger ones are always exact. */
 #define EXACT_ALWAYS ((size_t)8 << 20)
-#define EXACT_FEW 12000
+#define EXACT_FEW    12000
 
 /* Free bytes that the small region may hold before they count, and are worth purging. */
 #define SMALL_SLACK ((size_t)1 << 20)
 
 static struct {
-    _Atomic size_t exact_few;      /* live or cached exact blocks below EXACT_ALWAYS */
-    size_t exact_live, small_live; /* locked bytes of live blocks in either region */
+    _Atomic size_t exact_few;          /* live or cached exact blocks below EXACT_ALWAYS */
+    size_t exact_live, small_live;     /* locked bytes of live blocks in either region */
     size_t flying_exact, flying_small; /* of dropped blocks that a device still uses */
-    size_t pending;                /* exact bytes that threads are locking at this moment */
-    size_t small_unused;           /* at the latest tick, and */
-    unsigned small_unchanged;      /* how many ticks it has been that */
-    size_t small_purged_at;        /* the small region's locked bytes when it was last purged */
+    size_t pending;                    /* exact bytes that threads are locking at this moment */
+    size_t small_unused;               /* at the latest tick, and */
+    unsigned small_unchanged;          /* how many ticks it has been that */
+    size_t small_purged_at;            /* the small region's locked bytes when it was last purged */
 } state;
+
+static void thread_ends(void)
+{
+    pt_room_take_back(pt_gather_own);
+}
 
 void pt_room_reset(void)
 {
     memset(&state, 0, sizeof state);
     pt_cache_init();
+    pt_magazine_reset(thread_ends);
+}
+
+static bool raises_peak(void)
+{
+    size_t flying = state.flying_exact + state.flying_small;
+    return state.exact_live + state.small_live + state.pending + flying > pt_table()->counters.peak_locked;
 }
 
 /* Bytes of the small region that are locked and nobody's: free runs, and what was locked ahead of need. */
@@ -136,6 +150,53 @@ static bool settle(bool all)
     return any;
 }
 
+/* ---- what threads keep for themselves: its locked bytes are among those of live blocks until it comes back ---- */
+
+void pt_room_gather(void)
+{
+    state.exact_live -= pt_gather_all();
+    pt_table()->counters.cached_locked = pt_cache_bytes();
+}
+
+static void gather_all(void)
+{
+    if (pt_magazine_any()) {
+        (void)pt_gather_stop(false);
+        pt_room_gather();
+        pt_gather_go();
+    }
+}
+
+void pt_room_take_back(size_t (*from)(void))
+{
+    pt_guard_lock();
+    state.exact_live -= from();
+    uint32_t victims = choose_victims();
+    pt_guard_unlock();
+    destroy(victims);
+}
+
+void pt_room_take_back_all(void)
+{
+    if (pt_magazine_any()) {
+        pt_guard_lock();
+        gather_all();
+        uint32_t victims = choose_victims();
+        pt_guard_unlock();
+        destroy(victims);
+    }
+}
+
+struct pt_leftover pt_room_expect(const struct pt_record *r)
+{
+    struct pt_leftover left = {0};
+    if (pt_account_raises_peak(r)) {
+        gather_all();
+        left.victims = choose_victims();
+    }
+    return left;
+}
+
 /* ---- making blocks ---- */
 
 /* Stock is page aligned and O_DIRECT needs 512 bytes; below a page the size itself says what its user may expect. */
@@ -160,6 +221,10 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
             number = pt_cache_take(need);
         }
         state.pending += need; /* until it is live, or failed */
+        if (pt_magazine_any() && (number == 0 || raises_peak())) {
+            gather_all();
+            number = number != 0 ? number : pt_cache_take(need);
+        }
         victims = choose_victims();
         pt_guard_unlock();
         destroy(victims);
@@ -304,9 +369,11 @@ bool pt_room_register(const void *p, size_t len)
         return false;
     }
     pt_guard_lock();
+    struct pt_magazine *held = pt_gather_hold(r);
     pt_table_write_begin(r);
     r->flags |= PT_REGISTERED;
     pt_table_write_end(r);
+    pt_gather_let_go(held);
     pt_guard_unlock();
     return true;
 }
@@ -327,6 +394,7 @@ struct pt_leftover pt_room_end(uint32_t number)
     bool exact = (r->flags & PT_EXACT) != 0;
     struct pt_leftover left = {0};
     *(exact ? &state.exact_live : &state.small_live) -= r->locked;
+    atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
     if ((r->flags & PT_PAGEABLE) == 0 && pt_flight_holds(r)) {
         *(exact ? &state.flying_exact : &state.flying_small) += r->locked;
         if (!exact) {
@@ -385,6 +453,7 @@ size_t pt_room_trim(void)
     }
     settle(false);
     pt_guard_lock();
+    gather_all();
     uint32_t victims = 0, number;
     while ((number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
         pt_table_record(number)->next = victims;
@@ -410,8 +479,10 @@ bool pt_room_tick(void)
     /* When memory is short the program needs it more than the cache does. */
     uint64_t idle = pt_pressure_high() ? 0 : pt_option(PT_OPTION_IDLE) * 1000000000u;
     uint32_t victims = 0, number;
+    bool kept;
     settle(pt_flight_strict());
     pt_guard_lock();
+    state.exact_live -= pt_gather_idle(now > idle ? now - idle : 0, &victims, &kept);
     while ((number = pt_cache_take_oldest(now > idle ? now - idle : 0)) != 0) {
         pt_table_record(number)->next = victims;
         victims = number;
@@ -422,7 +493,7 @@ bool pt_room_tick(void)
     state.small_unchanged = unused == state.small_unused ? state.small_unchanged + 1 : 0;
     state.small_unused = unused;
     bool quiet = state.small_unchanged > 4;
-    bool busy = pt_cache_bytes() > 0 || pt_flight_waiting() || (unused > 0 && state.small_unchanged <= 8);
+    bool busy = kept || pt_cache_bytes() > 0 || pt_flight_waiting() || (unused > 0 && state.small_unchanged <= 8);
     pt_guard_unlock();
     destroy(victims);
     pt_arena_small_decay();

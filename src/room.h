@@ -23,16 +23,29 @@ uint32_t pt_room_make_pageable(size_t bytes, int *error);
 bool pt_room_registered(const void *p);
 bool pt_room_register(const void *p, size_t len);
 
-/* The record goes live. With the guard held. */
-void pt_room_live(struct pt_record *r);
-
-/* A live record ends: its memory waits for a device that uses it, waits for reuse, or is left to be given back by pt_room_clean(), which the caller calls
- * once the guard is no longer held. With the guard held. */
+/* What is to be given back once the guard is no longer held. */
 struct pt_leftover {
     uint32_t victims, flying;
     void *small;
     bool purge;
 };
+
+/* The record goes live. With the guard held. */
+void pt_room_live(struct pt_record *r);
+
+/* What must be done before the counters take the record for live; what is left goes to pt_room_clean(). With the guard
+ * held. */
+struct pt_leftover pt_room_expect(const struct pt_record *r);
+
+/* What threads keep in magazines comes into the cache: with the guard held and the magazines stopped. */
+void pt_room_gather(void);
+
+/* The same, all or by one of the magazine's functions. */
+void pt_room_take_back_all(void);
+void pt_room_take_back(size_t (*from)(void));
+
+/* A live record ends: its memory waits for a device that uses it, waits for reuse, or is left to be given back by
+ * pt_room_clean(), which the caller calls once the guard is no longer held. With the guard held. */
 struct pt_leftover pt_room_end(uint32_t number);
 void pt_room_clean(const struct pt_leftover *left);
 

@@ -1,6 +1,7 @@
 #include "site.h"
 
 #include "ask.h"
+#include "magazine.h"
 #include "name.h"
 #include "options.h"
 #include "python.h"
@@ -218,8 +219,16 @@ static unsigned native_frames(struct stack *s)
 static uint32_t finish(const struct stack *s)
 {
     uint64_t key = key_of(s);
-    uint32_t site = look_up(key);
-    return site != 0 ? site : create(s, key);
+    bool keeps = pt_magazine_mine();
+    uint32_t site = keeps ? pt_magazine_site(key) : 0;
+    if (site == 0) {
+        site = look_up(key);
+        site = site != 0 ? site : create(s, key);
+        if (keeps) {
+            pt_magazine_remember_site(key, site);
+        }
+    }
+    return site;
 }
 
 /* ---- callers that do not hold the GIL ---- */
@@ -299,6 +308,9 @@ static uint32_t here_small(const void *caller, size_t bytes, bool may_wait)
 {
     struct pt_python_frame leaf = {0};
     enum pt_python_gil gil = pt_python_gil();
+    if (pt_magazine_mine() && gil == PT_PYTHON_NONE && pt_option(PT_OPTION_STACK) != PT_STACK_FULL) {
+        return capture(NULL, caller); /* the caller is all there is to look at, and no lock is taken for that */
+    }
     bool python = gil == PT_PYTHON_HELD && pt_python_quiet() && pt_python_frame(&leaf);
     uint32_t site = leaf_spend(caller, &leaf, bytes);
     if (site == 0) {

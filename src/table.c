@@ -24,7 +24,7 @@
 struct extent {
     _Atomic uint64_t where; /* base, with 16 bits of the generation above it; 0 unless alive and not released */
     _Atomic uint64_t asked;
-};
+} __attribute__((aligned(64))); /* threads reuse neighbouring ones at the same time */
 
 struct map {
     struct pt_table *table;
@@ -37,6 +37,18 @@ static struct map current;
 static struct map ancestors[ANCESTORS_MOST];
 static size_t ancestor_count;
 static uint32_t free_records;
+static size_t extents_open; /* bytes of the current map's */
+
+static int open_extents(struct extent *extents, uint32_t count)
+{
+    size_t need = pt_pages_up(count * sizeof *extents, PT_HUGE);
+    int error = need > extents_open ? pt_pages_open((char *)extents + extents_open, need - extents_open) : 0;
+    if (error == 0 && need > extents_open) {
+        pt_pages_want_huge((char *)extents + extents_open, need - extents_open);
+        extents_open = need;
+    }
+    return error;
+}
 
 int pt_table_init(int rank)
 {
@@ -57,12 +69,11 @@ int pt_table_init(int rank)
         pt_level_init(&m.fine, m.range.small, FINE_GRANULE) != 0) {
         return -ENOMEM;
     }
-    size_t extents = pt_pages_up(records * sizeof(struct extent), PT_PAGE);
-    m.extents = pt_pages_reserve(extents);
-    if (m.extents == NULL || pt_pages_open(m.extents, extents) != 0) {
+    m.extents = pt_pages_reserve(pt_pages_up(records * sizeof(struct extent), PT_HUGE));
+    extents_open = 0;
+    if (m.extents == NULL || open_extents(m.extents, 1) != 0) {
         return -ENOMEM;
     }
-    pt_pages_want_huge(m.extents, extents);
     *m.table = (struct pt_table){
         .magic = PT_TABLE_MAGIC,
         .version = PT_TABLE_VERSION,
@@ -149,7 +160,7 @@ uint32_t pt_table_take_record(void)
         return number;
     }
     number = atomic_load(&current.table->records);
-    if (number == current.table->records_most) {
+    if (number == current.table->records_most || open_extents(current.extents, number + 1) != 0) {
         return 0;
     }
     atomic_store(&current.table->records, number + 1);

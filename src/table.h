@@ -2,7 +2,7 @@
  * another process can read; strings are offsets into it, never pointers. Beside it, private to this process, an
  * index from addresses to records.
  *
- * Writers hold the manager's lock. Readers (pt_table_find) take none. */
+ * Writers hold the manager's lock, or for a record the lock of its keeper (magazine.h). Readers (pt_table_find) take none. */
 #ifndef PT_TABLE_H
 #define PT_TABLE_H
 
@@ -29,7 +29,8 @@ enum {
 };
 
 /* One stretch of memory. The record stays with it while it waits in the cache; `generation` tells the blocks
- * that lived in it apart. Links are record numbers; 0 is no record. */
+ * that lived in it apart. Links are record numbers; 0 is no record. Whole pairs of cache lines, so that threads that
+ * write neighbouring records do not meet. */
 struct pt_record {
     _Atomic uint32_t sequence; /* odd while the writer is in between */
     uint8_t state, flags, door;
@@ -42,9 +43,10 @@ struct pt_record {
     uint64_t born_ns;          /* CLOCK_MONOTONIC; for a cached block, since when it waits */
     uint32_t prev, next;       /* the cache's list of like sizes; the list of free records */
     uint32_t older, newer;     /* the cache's list by age */
-    uint64_t id;               /* serial number of the block in this process */
+    uint64_t id;               /* serial number of the block in this process; each thread may draw from a range */
     uint32_t uses;             /* streams that use it: flight.c's */
-};
+    _Atomic uint16_t keeper;   /* whose lock guards it besides: magazine.h */
+} __attribute__((aligned(128)));
 
 #define PT_SITE_FRAMES 20
 
