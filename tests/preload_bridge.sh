@@ -27,6 +27,8 @@ has 'and whose it is' "$err" 'from torch,'
 way=before fake_torch
 echo "$out"
 is 'memory that was locked before CUDA came' "$status $(grep -c '^ok' <<<"$out")" '0 5'
+way=context fake_torch
+is 'where a context is, torch is not asked for one' "$status $out" '0 ok - where a context is, torch is not asked for one'
 
 stock "$work/fake_torch" "$cuda" one
 is 'without the preload' "$status $out" "0 torch's"

@@ -1,7 +1,7 @@
 /* Stands in for CUDA's driver (libcuda.so.1) and runtime (libcudart): the functions that pintensor and its tests use. It
  * checks every rule and ends the process with a line and status 70 when one is broken. What programs make it do:
  *
- *   fake_start(device)   initialises the driver and makes the device's context, as a CUDA program does
+ *   fake_start(device)   initialises the driver and makes the device's context, as a CUDA program does; -1: no context
  *   fake_stop()          the driver shuts down
  *   fake_count(what)     's' ranges registered now, 'r' registrations ever, 'h' calls of cudaHostRegister that came here
  *   fake_holds(p, len)   whether exactly this range is registered
@@ -68,8 +68,10 @@ static int usable(void)
 void fake_start(int device)
 {
     started_by = getpid();
-    active[device] = 1;
-    program_device = device;
+    if (device >= 0) {
+        active[device] = 1;
+        program_device = device;
+    }
 }
 
 void fake_stop(void)

@@ -170,6 +170,15 @@ void before(void *cuda)
     holds("what is new is registered", ours(next) && within(next.get(), 2 << 20));
 }
 
+// A program that captures a graph has a context, and the capture would not survive torch's making one.
+void context(void *cuda)
+{
+    reinterpret_cast<void (*)(int)>(dlsym(cuda, "fake_start"))(0);
+    int asked = fake_asked("allocated");
+    at::DataPtr a = host()->allocate(1 << 20);
+    holds("where a context is, torch is not asked for one", ours(a) && fake_asked("allocated") == asked);
+}
+
 } // namespace
 
 int main(int, char **argv)
@@ -199,6 +208,10 @@ int main(int, char **argv)
     }
     if (way == "before") {
         before(cuda);
+        return 0;
+    }
+    if (way == "context") {
+        context(cuda);
         return 0;
     }
     if (way == "ignore") {
