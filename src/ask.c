@@ -7,9 +7,13 @@
 #include <stddef.h>
 #include <time.h>
 
-#define WAIT_NS 20000000
-#define PAUSE_NS 100000000 /* after a question that nobody answered in time */
 #define SECOND 1000000000
+#define WAIT_NS 20000000
+/* Of all time, so much may be spent on questions that nobody answers; this much at once, where the machine is only slow;
+ * and one in so long a time as the GIL is not to be had at all. */
+#define SHARE 5
+#define CREDIT_MOST (5 * WAIT_NS)
+#define PAUSE_NS 100000000
 
 struct question {
     pt_ask_work *work;
@@ -25,7 +29,7 @@ static struct {
     pthread_cond_t answered;
     struct question *open;
     bool helper; /* one is on its way to the GIL, and will answer whatever is open then */
-    int64_t not_before;
+    int64_t credit, credited, not_before;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER};
 
 void pt_ask_init(void)
@@ -34,7 +38,8 @@ void pt_ask_init(void)
     pthread_cond_init(&state.answered, NULL);
     state.open = NULL;
     state.helper = false;
-    state.not_before = 0;
+    state.credit = CREDIT_MOST;
+    state.credited = state.not_before = 0;
 }
 
 /* The asking threads stand still while their questions are open, so their frames may be read. */
@@ -81,30 +86,51 @@ static void withdraw(const struct question *q)
     *at = q->next;
 }
 
+static int64_t monotonic(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * (int64_t)SECOND + t.tv_nsec;
+}
+
+/* Whether a question may be put. With the mutex held. */
+static bool affordable(int64_t now)
+{
+    int64_t credit = state.credit + (now - state.credited) / SHARE;
+    state.credit = credit < CREDIT_MOST ? credit : CREDIT_MOST;
+    state.credited = now;
+    return state.credit >= WAIT_NS && (!state.helper || now >= state.not_before);
+}
+
+static void wait_for(struct question *q, const struct timespec *until)
+{
+    q->next = state.open;
+    state.open = q;
+    state.helper = state.helper || start_helper();
+    bool waiting = state.helper;
+    while (waiting && !q->done) {
+        waiting = pthread_cond_timedwait(&state.answered, &state.mutex, until) == 0;
+    }
+    if (!q->done) {
+        withdraw(q);
+        state.credit -= WAIT_NS;
+        state.not_before = monotonic() + PAUSE_NS;
+    }
+}
+
 bool pt_ask(pt_ask_work *work, const void *argument, uint32_t *result)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    int64_t now = until.tv_sec * (int64_t)SECOND + until.tv_nsec;
-    until.tv_sec = (now + WAIT_NS) / SECOND;
-    until.tv_nsec = (now + WAIT_NS) % SECOND;
+    until.tv_nsec += WAIT_NS;
+    until.tv_sec += until.tv_nsec / SECOND;
+    until.tv_nsec %= SECOND;
     if (!pt_python_may_ask() || pthread_mutex_timedlock(&state.mutex, &until) != 0) {
         return false;
     }
-    struct question q = {work, pt_python_thread_state(), argument, 0, false, state.open};
-    /* Should the clock be set back, the pause ends all the same. */
-    bool waiting = now >= state.not_before || now < state.not_before - PAUSE_NS;
-    if (waiting) {
-        state.open = &q;
-        state.helper = state.helper || start_helper();
-        waiting = state.helper;
-        while (waiting && !q.done) {
-            waiting = pthread_cond_timedwait(&state.answered, &state.mutex, &until) == 0;
-        }
-        if (!q.done) {
-            withdraw(&q);
-            state.not_before = now + PAUSE_NS;
-        }
+    struct question q = {work, pt_python_thread_state(), argument, 0, false, NULL};
+    if (affordable(monotonic())) {
+        wait_for(&q, &until);
     }
     pthread_mutex_unlock(&state.mutex);
     *result = q.result;

@@ -81,15 +81,16 @@ static inline __attribute__((always_inline)) int walk(const struct shape *shape,
 
 bool pt_frames_key(uint64_t *key)
 {
-    enum pt_frames_state state = pt_frames_state();
-    if ((state != PT_FRAMES_PROVEN && state != PT_FRAMES_ON_TRIAL) || !pt_python_hold()) {
+    if (!pt_frames_told() || !pt_python_hold()) {
         return false;
     }
     struct raw raw[RAW_MOST];
-    void *thread_state = pt_python_thread_state();
-    int n = thread_state == NULL         ? -1
-            : state == PT_FRAMES_PROVEN ? walk(known.shape, (uintptr_t)thread_state, known.top, true, raw)
-                                        : walk(known.shape, (uintptr_t)thread_state, known.top, false, raw);
+    uintptr_t at = (uintptr_t)pt_python_thread_state();
+    int n = -1;
+    if (at != 0) {
+        n = pt_frames_state() == PT_FRAMES_PROVEN ? walk(known.shape, at, known.top, true, raw)
+                                                  : walk(known.shape, at, known.top, false, raw);
+    }
     pt_python_let_go();
     uint64_t hash = *key;
     for (int i = 0; i < n; i++) {

@@ -22,9 +22,16 @@ bool pt_frames_key(uint64_t *key);
 /* What the API says of a thread's stack, up to PT_FRAMES_MOST frames. With the GIL, and the thread standing still. */
 void pt_frames_learn(void *thread_state, const struct pt_python_frame *frames, unsigned count);
 
-/* For the tests: what is thought of this interpreter's memory. */
+/* What is thought of this interpreter's memory. */
 enum pt_frames_state { PT_FRAMES_UNKNOWN, PT_FRAMES_ON_TRIAL, PT_FRAMES_PROVEN, PT_FRAMES_OFF };
 enum pt_frames_state pt_frames_state(void);
+
+/* Whether keys are to be had. */
+static inline bool pt_frames_told(void)
+{
+    enum pt_frames_state state = pt_frames_state();
+    return state == PT_FRAMES_ON_TRIAL || state == PT_FRAMES_PROVEN;
+}
 
 static inline uint64_t pt_frames_mix(uint64_t hash, uint64_t value)
 {

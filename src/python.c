@@ -22,7 +22,7 @@
     F(void *, PyFrame_GetCode, (void *), 1)                                      \
     F(int, PyFrame_GetLineNumber, (void *), 1)                                   \
     F(int, PyFrame_GetLasti, (void *), 0) /* 3.11 */                             \
-    F(int, PyCode_Addr2Line, (void *, int), 0)                                   \
+    F(int, PyCode_Addr2Line, (void *, int), 1)                                   \
     F(const char *, Py_GetVersion, (void), 0)                                    \
     F(void, _Py_DecRefShared, (void *), 0) /* free-threaded builds alone */      \
     F(void, Py_IncRef, (void *), 1)                                              \
@@ -183,23 +183,28 @@ static void copy_attribute(void *object, const char *name, char *out, unsigned s
     }
 }
 
+int pt_python_line(void *code, int instruction)
+{
+    return py.PyCode_Addr2Line(code, instruction);
+}
+
+int pt_python_frame_line(const struct pt_python_frame *f)
+{
+    return py.PyFrame_GetLasti != NULL ? pt_python_line(f->code, f->last) : f->last;
+}
+
 void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size,
                         uint32_t *line)
 {
     copy_attribute(f->code, "co_filename", file, size);
     copy_attribute(f->code, "co_name", function, size);
-    int at = py.PyFrame_GetLasti != NULL ? pt_python_line(f->code, f->last) : f->last;
+    int at = pt_python_frame_line(f);
     *line = at > 0 ? (uint32_t)at : 0;
 }
 
 void pt_python_keep(void *code)
 {
     py.Py_IncRef(code);
-}
-
-int pt_python_line(void *code, int instruction)
-{
-    return py.PyCode_Addr2Line != NULL ? py.PyCode_Addr2Line(code, instruction) : 0;
 }
 
 int pt_python_minor(void)

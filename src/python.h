@@ -41,7 +41,8 @@ void pt_python_describe(const struct pt_python_frame *f, char *file, char *funct
                         uint32_t *line);
 void pt_python_keep(void *code);
 
-/* The line of an instruction, which counts bytes. With the GIL. */
+/* The line of a frame; and of an instruction, in bytes from the first. 0: unknown. With the GIL. */
+int pt_python_frame_line(const struct pt_python_frame *f);
 int pt_python_line(void *code, int instruction);
 
 /* Which 3.x this is, if each thread's frames belong to it alone; 0: they do not (free-threaded), or that is unknown. */

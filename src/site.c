@@ -24,7 +24,8 @@
 #define SKIP_SURE 63
 
 static struct {
-    /* Sites by key: the key's upper 48 bits, and the site's number and one. Old ones make room. */
+    /* Sites by key: the key's upper 48 bits, whether the site waits for its frames, and its number and one. Old ones make
+     * room. */
     _Atomic uint64_t known[KNOWN];
 
     pthread_mutex_t mutex;
@@ -41,11 +42,15 @@ static struct {
         uint32_t site;
         unsigned streak, skip;
     } askers[ASKERS];
+    bool used;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 void pt_site_init(void)
 {
-    memset(&state, 0, sizeof state);
+    if (state.used) {
+        memset(&state, 0, sizeof state);
+    }
+    state.used = true;
     pthread_mutex_init(&state.mutex, NULL);
     pt_name_init();
     pt_python_init();
@@ -54,31 +59,34 @@ void pt_site_init(void)
     pt_ask_init();
 }
 
-#define NUMBER ((uint64_t)0xffff)
+#define NUMBER ((uint64_t)0x7fff)
+#define WAITS ((uint64_t)0x8000)
 
 static size_t known_at(uint64_t key)
 {
     return key >> 20 & (KNOWN - 1);
 }
 
-static bool recall(uint64_t key, uint32_t *site)
+static bool recall(uint64_t key, uint32_t *site, bool *waits)
 {
     size_t at = known_at(key);
     for (size_t i = 0; i < 2; i++) {
         uint64_t entry = atomic_load_explicit(&state.known[at ^ i], memory_order_relaxed);
         if (entry >> 16 == key >> 16 && entry != 0) {
             *site = (uint32_t)(entry & NUMBER) - 1;
+            *waits = (entry & WAITS) != 0;
             return true;
         }
     }
     return false;
 }
 
-static void remember(uint64_t key, uint32_t site)
+static void remember(uint64_t key, uint32_t site, bool waits)
 {
     size_t at = known_at(key);
-    uint64_t before = atomic_exchange(&state.known[at], (key & ~NUMBER) | (site + 1));
-    if (before != 0) {
+    uint64_t entry = (key >> 16 << 16) | (waits ? WAITS : 0) | (site + 1);
+    uint64_t before = atomic_exchange(&state.known[at], entry);
+    if (before != 0 && before >> 16 != key >> 16) {
         atomic_store(&state.known[at ^ 1], before);
     }
 }
@@ -134,30 +142,45 @@ static uint32_t ask_now_and_then(struct pt_stack *s)
     return site;
 }
 
+/* A stack whose key says nothing yet. `s` is begun; its `reserved` site, if any, is what it was counted for so far. */
+static uint32_t meet(struct pt_stack *s, uint64_t key, enum pt_python_gil gil, bool may_wait)
+{
+    uint32_t site = 0;
+    if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
+        site = complete(s, pt_python_thread_state());
+    } else if (!may_wait) {
+        return s->reserved != 0 ? s->reserved : pt_stack_site(s);
+    } else if (gil == PT_PYTHON_HELD || !ask(s, &site)) {
+        if (s->reserved == 0) {
+            s->reserved = pt_stack_reserve(s);
+            remember(key, s->reserved, true);
+        }
+        return s->reserved;
+    }
+    remember(key, site, false);
+    return site;
+}
+
 static uint32_t here(const void *caller, bool may_wait)
 {
     struct pt_stack s;
     pt_stack_begin(&s, caller);
     uint64_t key = pt_stack_key(&s);
-    uint32_t site = 0;
-    bool keyed = pt_frames_key(&key), answered = false;
-    if (keyed && recall(key, &site)) {
-        return site;
+    bool keyed = pt_frames_key(&key), waits = false;
+    if (keyed && recall(key, &s.reserved, &waits) && !waits) {
+        return s.reserved;
     }
     enum pt_python_gil gil = pt_python_gil();
+    if (gil == PT_PYTHON_NONE) {
+        return pt_stack_site(&s);
+    }
+    if (keyed) {
+        return meet(&s, key, gil, may_wait);
+    }
     if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
-        site = complete(&s, pt_python_thread_state());
-        answered = true;
-    } else if (gil == PT_PYTHON_RELEASED && may_wait && !keyed) {
-        site = ask_now_and_then(&s);
-    } else {
-        answered = gil == PT_PYTHON_RELEASED && may_wait && ask(&s, &site);
-        site = answered ? site : pt_stack_site(&s);
+        return complete(&s, pt_python_thread_state());
     }
-    if (keyed && answered) {
-        remember(key, site);
-    }
-    return site;
+    return gil == PT_PYTHON_RELEASED && may_wait ? ask_now_and_then(&s) : pt_stack_site(&s);
 }
 
 static size_t leaf_of(const void *caller, const struct pt_python_frame *f)
@@ -214,8 +237,7 @@ static uint32_t look(const void *caller, size_t bytes, bool may_wait)
         return 0;
     }
     /* Native frames cost far more than a key. */
-    enum pt_frames_state state = pt_frames_state();
-    bool keyed = (state == PT_FRAMES_ON_TRIAL || state == PT_FRAMES_PROVEN) && how != PT_STACK_FULL;
+    bool keyed = pt_frames_told() && how != PT_STACK_FULL;
     return keyed || bytes >= PT_SITE_FULL ? here(caller, may_wait) : here_small(caller, bytes, may_wait);
 }
 

@@ -6,6 +6,7 @@
 
 #include <execinfo.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -14,7 +15,7 @@
 /* Lock order: `mutex` is a leaf; nothing is called under it but the table's intern. */
 
 #define LIBRARY_FRAMES_MOST 4
-#define SLOTS ((size_t)32 << 10) /* twice the number of sites: probing stays short */
+#define SLOTS ((size_t)64 << 10) /* four times the number of sites, which have two keys or more */
 
 static struct {
     pthread_mutex_t mutex;
@@ -22,12 +23,16 @@ static struct {
         uint64_t key;
         uint32_t site;
     } slots[SLOTS];
+    size_t used;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 void pt_stack_init(void)
 {
     pthread_mutex_init(&state.mutex, NULL);
-    memset(state.slots, 0, sizeof state.slots);
+    if (state.used > 0) { /* in a forked child; else that would touch a MiB for nothing */
+        memset(state.slots, 0, sizeof state.slots);
+        state.used = 0;
+    }
     if (pt_option(PT_OPTION_STACK) == PT_STACK_FULL) {
         void *one;
         (void)backtrace(&one, 1); /* loads the unwinder now, not in the middle of an allocation */
@@ -56,20 +61,27 @@ void pt_stack_begin(struct pt_stack *s, const void *caller)
 {
     s->caller = caller;
     s->thread = 0;
+    s->reserved = 0;
     s->count = 0;
     s->native_count = native_frames(s);
 }
 
-uint64_t pt_stack_key(const struct pt_stack *s)
+static uint64_t key_of(const struct pt_stack *s, bool by_line)
 {
-    uint64_t hash = pt_frames_mix(1, (uintptr_t)s->caller);
+    uint64_t hash = pt_frames_mix(1 + by_line, (uintptr_t)s->caller);
     for (unsigned i = 0; i < s->count; i++) {
-        hash = pt_frames_mix(pt_frames_mix(hash, (uintptr_t)s->frames[i].code), (uint32_t)s->frames[i].last);
+        int32_t at = by_line ? pt_python_frame_line(&s->frames[i]) : s->frames[i].last;
+        hash = pt_frames_mix(pt_frames_mix(hash, (uintptr_t)s->frames[i].code), (uint32_t)at);
     }
     for (unsigned i = 0; i < s->native_count; i++) {
         hash = pt_frames_mix(hash, (uintptr_t)s->native[i]);
     }
     return hash | 1; /* 0 marks an empty slot */
+}
+
+uint64_t pt_stack_key(const struct pt_stack *s)
+{
+    return key_of(s, false);
 }
 
 /* The slot of the key, or the empty one where it belongs. With the mutex held. */
@@ -108,59 +120,98 @@ static unsigned name_frames(const struct pt_stack *s, struct named_frame *out)
     return kept;
 }
 
-/* Enters a new stack into the table. With no lock held, and with the GIL if there are Python frames. */
-static uint32_t create(const struct pt_stack *s, uint64_t key)
+/* A new site without frames, or 0. With the mutex held. */
+static uint32_t add_site(const struct pt_stack *s, const char *symbol, const char *object)
+{
+    struct pt_table *table = pt_table();
+    uint32_t number = atomic_load(&table->sites);
+    if (number >= table->sites_most) {
+        return 0;
+    }
+    *pt_table_site(number) =
+        (struct pt_site){.symbol = pt_table_intern(symbol),
+                         .object = pt_table_intern(object),
+                         .thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid),
+                         .smallest = UINT64_MAX};
+    atomic_store(&table->sites, number + 1);
+    return number;
+}
+
+/* With the mutex held. */
+static void write_frames(uint32_t number, const struct named_frame *named, unsigned kept)
+{
+    struct pt_site *site = pt_table_site(number);
+    uint32_t library = 0;
+    for (unsigned i = 0; i < kept; i++) {
+        site->frames[i] = (struct pt_frame){.file = pt_table_intern(pt_name_short_path(named[i].file)),
+                                            .function = pt_table_intern(named[i].function),
+                                            .line = named[i].line};
+        if (pt_name_is_library(named[i].file) || named[i].line == 0) {
+            library |= 1u << i;
+        }
+    }
+    site->library = library;
+    atomic_thread_fence(memory_order_release); /* somebody may be reading the table */
+    site->frames_count = kept;
+}
+
+/* With the mutex held. */
+static void know(uint64_t key, uint32_t number)
+{
+    size_t slot = slot_of(key);
+    if (state.slots[slot].key == 0) {
+        state.used++;
+        state.slots[slot].key = key;
+        state.slots[slot].site = number;
+    }
+}
+
+/* Enters a stack into the table. Its instructions are new, its lines may be known: Python 3.12 has several instructions for
+ * one call, from one time to the next. */
+static uint32_t enter(const struct pt_stack *s, uint64_t key)
 {
     struct named_frame named[PT_SITE_FRAMES];
     char symbol[PT_NAME_MOST], object[PT_NAME_MOST];
     unsigned kept = name_frames(s, named);
     pt_name_native(s->caller, symbol, object, PT_NAME_MOST);
+    uint64_t by_line = key_of(s, true);
 
     pthread_mutex_lock(&state.mutex);
-    size_t slot = slot_of(key);
-    uint32_t number = state.slots[slot].site;
-    bool fresh = state.slots[slot].key == 0;
-    struct pt_table *table = pt_table();
-    if (fresh && (number = atomic_load(&table->sites)) < table->sites_most) {
-        struct pt_site *site = pt_table_site(number);
-        *site = (struct pt_site){.symbol = pt_table_intern(symbol),
-                                 .object = pt_table_intern(object),
-                                 .frames_count = kept,
-                                 .thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid),
-                                 .smallest = UINT64_MAX};
-        for (unsigned i = 0; i < kept; i++) {
-            site->frames[i] = (struct pt_frame){.file = pt_table_intern(pt_name_short_path(named[i].file)),
-                                                .function = pt_table_intern(named[i].function),
-                                                .line = named[i].line};
-            if (pt_name_is_library(named[i].file) || named[i].line == 0) {
-                site->library |= 1u << i;
-            }
-        }
-        atomic_store(&table->sites, number + 1);
-        state.slots[slot].key = key;
-        state.slots[slot].site = number;
-    } else if (fresh) {
-        number = 0;
-        fresh = false;
+    uint32_t number = state.slots[slot_of(by_line)].site, fresh = 0;
+    if (number == 0) {
+        fresh = number = s->reserved != 0 ? s->reserved : add_site(s, symbol, object);
+    }
+    if (fresh != 0) {
+        write_frames(fresh, named, kept);
+        know(by_line, fresh);
+    } else if (s->reserved != 0) {
+        write_frames(s->reserved, named, kept);
+    }
+    if (number != 0 && state.used < SLOTS / 2) {
+        know(key, number);
     }
     pthread_mutex_unlock(&state.mutex);
-    for (unsigned i = 0; fresh && i < s->count; i++) {
+    for (unsigned i = 0; fresh != 0 && i < s->count; i++) {
         pt_python_keep(s->frames[i].code); /* so that its address never means other code */
     }
-    return number;
-}
-
-static uint32_t look_up(uint64_t key)
-{
-    pthread_mutex_lock(&state.mutex);
-    uint32_t number = state.slots[slot_of(key)].site;
-    pthread_mutex_unlock(&state.mutex);
     return number;
 }
 
 uint32_t pt_stack_site(const struct pt_stack *s)
 {
     uint64_t key = pt_stack_key(s);
-    uint32_t site = look_up(key);
-    return site != 0 ? site : create(s, key);
+    pthread_mutex_lock(&state.mutex);
+    uint32_t number = state.slots[slot_of(key)].site;
+    pthread_mutex_unlock(&state.mutex);
+    return number != 0 && s->reserved == 0 ? number : enter(s, key);
+}
+
+uint32_t pt_stack_reserve(const struct pt_stack *s)
+{
+    char symbol[PT_NAME_MOST], object[PT_NAME_MOST];
+    pt_name_native(s->caller, symbol, object, PT_NAME_MOST);
+    pthread_mutex_lock(&state.mutex);
+    uint32_t number = add_site(s, symbol, object);
+    pthread_mutex_unlock(&state.mutex);
+    return number;
 }
