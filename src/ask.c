@@ -7,13 +7,13 @@
 #include <stddef.h>
 #include <time.h>
 
-#define SECOND 1000000000
+#define SECOND  1000000000
 #define WAIT_NS 20000000
-/* Of all time, so much may be spent on questions that nobody answers; this much at once, where the machine is only slow;
- * and one in so long a time as the GIL is not to be had at all. */
-#define SHARE 5
+/* Of all time, so much may be spent on questions that nobody answers; this much at once, where the machine is only
+ * slow; and one in so long a time as the GIL is not to be had at all. */
+#define SHARE       5
 #define CREDIT_MOST (5 * WAIT_NS)
-#define PAUSE_NS 100000000
+#define PAUSE_NS    100000000
 
 struct question {
     pt_ask_work *work;

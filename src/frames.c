@@ -7,12 +7,12 @@
 #include <unistd.h>
 
 /* Frames that the API does not show lie between those it does: one for each call from C into Python, at most. */
-#define RAW_MOST (2 * PT_FRAMES_MOST)
-#define TAGS ((uintptr_t)7) /* 3.14 marks pointers in their lowest bits */
-#define STATE_SEARCHED 160  /* bytes of a PyThreadState in which the pointer to the running frame is looked for */
+#define RAW_MOST       (2 * PT_FRAMES_MOST)
+#define TAGS           ((uintptr_t)7) /* 3.14 marks pointers in their lowest bits */
+#define STATE_SEARCHED 160 /* bytes of a PyThreadState in which the pointer to the running frame is looked for */
 
-/* How a frame looks: byte offsets. `place` says which instruction: an address within the code, or before 3.11 an int that
- * counts `unit` bytes. In 3.11 and 3.12 the thread state's pointer leads to a struct that has it at `through`. */
+/* How a frame looks: byte offsets. `place` says which instruction: an address within the code, or before 3.11 an int
+ * that counts `unit` bytes. In 3.11 and 3.12 the thread state's pointer leads to a struct that has it at `through`. */
 static const struct shape {
     int minor, through;
     uint8_t code, previous, place, unit;
@@ -81,15 +81,16 @@ static inline __attribute__((always_inline)) int walk(const struct shape *shape,
 
 bool pt_frames_key(uint64_t *key)
 {
-    if (!pt_frames_told() || !pt_python_hold()) {
+    enum pt_frames_state state = pt_frames_state();
+    if ((state != PT_FRAMES_ON_TRIAL && state != PT_FRAMES_PROVEN) || !pt_python_hold()) {
         return false;
     }
     struct raw raw[RAW_MOST];
     uintptr_t at = (uintptr_t)pt_python_thread_state();
     int n = -1;
     if (at != 0) {
-        n = pt_frames_state() == PT_FRAMES_PROVEN ? walk(known.shape, at, known.top, true, raw)
-                                                  : walk(known.shape, at, known.top, false, raw);
+        n = state == PT_FRAMES_PROVEN ? walk(known.shape, at, known.top, true, raw)
+                                      : walk(known.shape, at, known.top, false, raw);
     }
     pt_python_let_go();
     uint64_t hash = *key;

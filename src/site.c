@@ -12,20 +12,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A stack is looked at in full once: from then on its key (see frames.h) leads to its site, for blocks of all sizes. Where
- * the interpreter's memory cannot be read that way, large blocks are looked at in full each time with the GIL, and each so
- * many times without; small ones by innermost line, and in full once for so many bytes of each line.
- * Lock order: `mutex` is a leaf; nothing is called under it. Python may run a finalizer that frees a tensor. */
+/* A stack is looked at in full once: from then on its key (see frames.h) leads to its site, for blocks of all sizes.
+ * Where the interpreter's memory cannot be read that way, large blocks are looked at in full each time with the GIL,
+ * and each so many times without; small ones by innermost line, and in full once for so many bytes of each line. Lock
+ * order: `mutex` is a leaf; nothing is called under it. Python may run a finalizer that frees a tensor. */
 
-#define KNOWN ((size_t)16 << 10)
-#define LEAVES 4096
-#define ASKERS 256
+#define KNOWN       ((size_t)16 << 10)
+#define LEAVES      4096
+#define ASKERS      256
 #define STREAK_SURE 16 /* so often the same answer: from then on it is asked for now and then */
-#define SKIP_SURE 63
+#define SKIP_SURE   63
 
 static struct {
-    /* Sites by key: the key's upper 48 bits, whether the site waits for its frames, and its number and one. Old ones make
-     * room. */
+    /* Sites by key: the key's upper 48 bits, and the site's number and one. Old ones make room. */
     _Atomic uint64_t known[KNOWN];
 
     pthread_mutex_t mutex;
@@ -59,39 +58,37 @@ void pt_site_init(void)
     pt_ask_init();
 }
 
-#define NUMBER ((uint64_t)0x7fff)
-#define WAITS ((uint64_t)0x8000)
+#define NUMBER ((uint64_t)0xffff)
 
 static size_t known_at(uint64_t key)
 {
     return key >> 20 & (KNOWN - 1);
 }
 
-static bool recall(uint64_t key, uint32_t *site, bool *waits)
+static bool recall(uint64_t key, uint32_t *site)
 {
     size_t at = known_at(key);
     for (size_t i = 0; i < 2; i++) {
         uint64_t entry = atomic_load_explicit(&state.known[at ^ i], memory_order_relaxed);
         if (entry >> 16 == key >> 16 && entry != 0) {
             *site = (uint32_t)(entry & NUMBER) - 1;
-            *waits = (entry & WAITS) != 0;
             return true;
         }
     }
     return false;
 }
 
-static void remember(uint64_t key, uint32_t site, bool waits)
+static void remember(uint64_t key, uint32_t site)
 {
     size_t at = known_at(key);
-    uint64_t entry = (key >> 16 << 16) | (waits ? WAITS : 0) | (site + 1);
-    uint64_t before = atomic_exchange(&state.known[at], entry);
+    uint64_t before = atomic_exchange(&state.known[at], (key & ~NUMBER) | (site + 1));
     if (before != 0 && before >> 16 != key >> 16) {
         atomic_store(&state.known[at ^ 1], before);
     }
 }
 
-/* With the GIL, or in a thread of our own that has it while the other stands still: completes a stack that was begun. */
+/* With the GIL, or in a thread of our own that has it while the other stands still: completes a stack that was begun.
+ */
 static uint32_t complete(struct pt_stack *s, void *thread_state)
 {
     s->count = pt_python_frames(thread_state, s->frames, PT_FRAMES_MOST);
@@ -142,45 +139,28 @@ static uint32_t ask_now_and_then(struct pt_stack *s)
     return site;
 }
 
-/* A stack whose key says nothing yet. `s` is begun; its `reserved` site, if any, is what it was counted for so far. */
-static uint32_t meet(struct pt_stack *s, uint64_t key, enum pt_python_gil gil, bool may_wait)
-{
-    uint32_t site = 0;
-    if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
-        site = complete(s, pt_python_thread_state());
-    } else if (!may_wait) {
-        return s->reserved != 0 ? s->reserved : pt_stack_site(s);
-    } else if (gil == PT_PYTHON_HELD || !ask(s, &site)) {
-        if (s->reserved == 0) {
-            s->reserved = pt_stack_reserve(s);
-            remember(key, s->reserved, true);
-        }
-        return s->reserved;
-    }
-    remember(key, site, false);
-    return site;
-}
-
 static uint32_t here(const void *caller, bool may_wait)
 {
     struct pt_stack s;
     pt_stack_begin(&s, caller);
     uint64_t key = pt_stack_key(&s);
-    bool keyed = pt_frames_key(&key), waits = false;
-    if (keyed && recall(key, &s.reserved, &waits) && !waits) {
-        return s.reserved;
+    uint32_t site = 0;
+    bool keyed = pt_frames_key(&key);
+    if (keyed && recall(key, &site)) {
+        return site;
     }
     enum pt_python_gil gil = pt_python_gil();
-    if (gil == PT_PYTHON_NONE) {
-        return pt_stack_site(&s);
+    if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
+        site = complete(&s, pt_python_thread_state());
+    } else if (gil == PT_PYTHON_RELEASED && may_wait && !keyed) {
+        return ask_now_and_then(&s);
+    } else if (gil != PT_PYTHON_RELEASED || !may_wait || !ask(&s, &site)) {
+        return pt_stack_site(&s); /* of its native caller alone: the next time it may be told */
     }
     if (keyed) {
-        return meet(&s, key, gil, may_wait);
+        remember(key, site);
     }
-    if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
-        return complete(&s, pt_python_thread_state());
-    }
-    return gil == PT_PYTHON_RELEASED && may_wait ? ask_now_and_then(&s) : pt_stack_site(&s);
+    return site;
 }
 
 static size_t leaf_of(const void *caller, const struct pt_python_frame *f)
@@ -194,8 +174,8 @@ static uint32_t leaf_spend(const void *caller, const struct pt_python_frame *f, 
     uint32_t site = 0;
     size_t i = leaf_of(caller, f);
     pthread_mutex_lock(&state.mutex);
-    if (state.leaves[i].caller == caller && state.leaves[i].code == f->code &&
-        state.leaves[i].last == f->last && state.leaves[i].budget >= bytes) {
+    if (state.leaves[i].caller == caller && state.leaves[i].code == f->code && state.leaves[i].last == f->last &&
+        state.leaves[i].budget >= bytes) {
         state.leaves[i].budget -= bytes;
         site = state.leaves[i].site;
     }
@@ -237,8 +217,8 @@ static uint32_t look(const void *caller, size_t bytes, bool may_wait)
         return 0;
     }
     /* Native frames cost far more than a key. */
-    bool keyed = pt_frames_told() && how != PT_STACK_FULL;
-    return keyed || bytes >= PT_SITE_FULL ? here(caller, may_wait) : here_small(caller, bytes, may_wait);
+    bool by_key = pt_frames_state() != PT_FRAMES_OFF && how != PT_STACK_FULL;
+    return by_key || bytes >= PT_SITE_FULL ? here(caller, may_wait) : here_small(caller, bytes, may_wait);
 }
 
 uint32_t pt_site_here(const void *caller, size_t bytes)

@@ -15,7 +15,7 @@
 /* Lock order: `mutex` is a leaf; nothing is called under it but the table's intern. */
 
 #define LIBRARY_FRAMES_MOST 4
-#define SLOTS ((size_t)64 << 10) /* four times the number of sites, which have two keys or more */
+#define SLOTS               ((size_t)64 << 10) /* four times the number of sites, which have two keys or more */
 
 static struct {
     pthread_mutex_t mutex;
@@ -61,7 +61,6 @@ void pt_stack_begin(struct pt_stack *s, const void *caller)
 {
     s->caller = caller;
     s->thread = 0;
-    s->reserved = 0;
     s->count = 0;
     s->native_count = native_frames(s);
 }
@@ -120,41 +119,6 @@ static unsigned name_frames(const struct pt_stack *s, struct named_frame *out)
     return kept;
 }
 
-/* A new site without frames, or 0. With the mutex held. */
-static uint32_t add_site(const struct pt_stack *s, const char *symbol, const char *object)
-{
-    struct pt_table *table = pt_table();
-    uint32_t number = atomic_load(&table->sites);
-    if (number >= table->sites_most) {
-        return 0;
-    }
-    *pt_table_site(number) =
-        (struct pt_site){.symbol = pt_table_intern(symbol),
-                         .object = pt_table_intern(object),
-                         .thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid),
-                         .smallest = UINT64_MAX};
-    atomic_store(&table->sites, number + 1);
-    return number;
-}
-
-/* With the mutex held. */
-static void write_frames(uint32_t number, const struct named_frame *named, unsigned kept)
-{
-    struct pt_site *site = pt_table_site(number);
-    uint32_t library = 0;
-    for (unsigned i = 0; i < kept; i++) {
-        site->frames[i] = (struct pt_frame){.file = pt_table_intern(pt_name_short_path(named[i].file)),
-                                            .function = pt_table_intern(named[i].function),
-                                            .line = named[i].line};
-        if (pt_name_is_library(named[i].file) || named[i].line == 0) {
-            library |= 1u << i;
-        }
-    }
-    site->library = library;
-    atomic_thread_fence(memory_order_release); /* somebody may be reading the table */
-    site->frames_count = kept;
-}
-
 /* With the mutex held. */
 static void know(uint64_t key, uint32_t number)
 {
@@ -166,8 +130,8 @@ static void know(uint64_t key, uint32_t number)
     }
 }
 
-/* Enters a stack into the table. Its instructions are new, its lines may be known: Python 3.12 has several instructions for
- * one call, from one time to the next. */
+/* Enters a stack into the table. Its instructions are new, its lines may be known: Python 3.12 has several instructions
+ * for one call, from one time to the next. */
 static uint32_t enter(const struct pt_stack *s, uint64_t key)
 {
     struct named_frame named[PT_SITE_FRAMES];
@@ -177,21 +141,34 @@ static uint32_t enter(const struct pt_stack *s, uint64_t key)
     uint64_t by_line = key_of(s, true);
 
     pthread_mutex_lock(&state.mutex);
-    uint32_t number = state.slots[slot_of(by_line)].site, fresh = 0;
-    if (number == 0) {
-        fresh = number = s->reserved != 0 ? s->reserved : add_site(s, symbol, object);
-    }
-    if (fresh != 0) {
-        write_frames(fresh, named, kept);
-        know(by_line, fresh);
-    } else if (s->reserved != 0) {
-        write_frames(s->reserved, named, kept);
+    uint32_t number = state.slots[slot_of(by_line)].site;
+    struct pt_table *table = pt_table();
+    bool fresh = number == 0 && (number = atomic_load(&table->sites)) < table->sites_most;
+    if (fresh) {
+        struct pt_site *site = pt_table_site(number);
+        *site = (struct pt_site){.symbol = pt_table_intern(symbol),
+                                 .object = pt_table_intern(object),
+                                 .frames_count = kept,
+                                 .thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid),
+                                 .smallest = UINT64_MAX};
+        for (unsigned i = 0; i < kept; i++) {
+            site->frames[i] = (struct pt_frame){.file = pt_table_intern(pt_name_short_path(named[i].file)),
+                                                .function = pt_table_intern(named[i].function),
+                                                .line = named[i].line};
+            if (pt_name_is_library(named[i].file) || named[i].line == 0) {
+                site->library |= 1u << i;
+            }
+        }
+        atomic_store(&table->sites, number + 1);
+        know(by_line, number);
+    } else if (number == table->sites_most) {
+        number = 0;
     }
     if (number != 0 && state.used < SLOTS / 2) {
         know(key, number);
     }
     pthread_mutex_unlock(&state.mutex);
-    for (unsigned i = 0; fresh != 0 && i < s->count; i++) {
+    for (unsigned i = 0; fresh && i < s->count; i++) {
         pt_python_keep(s->frames[i].code); /* so that its address never means other code */
     }
     return number;
@@ -203,15 +180,5 @@ uint32_t pt_stack_site(const struct pt_stack *s)
     pthread_mutex_lock(&state.mutex);
     uint32_t number = state.slots[slot_of(key)].site;
     pthread_mutex_unlock(&state.mutex);
-    return number != 0 && s->reserved == 0 ? number : enter(s, key);
-}
-
-uint32_t pt_stack_reserve(const struct pt_stack *s)
-{
-    char symbol[PT_NAME_MOST], object[PT_NAME_MOST];
-    pt_name_native(s->caller, symbol, object, PT_NAME_MOST);
-    pthread_mutex_lock(&state.mutex);
-    uint32_t number = add_site(s, symbol, object);
-    pthread_mutex_unlock(&state.mutex);
-    return number;
+    return number != 0 ? number : enter(s, key);
 }

@@ -11,7 +11,6 @@
 struct pt_stack {
     const void *caller;
     uint32_t thread; /* 0: the one that enters it */
-    uint32_t reserved; /* 0, or the site that waits for these frames */
     unsigned count, native_count;
     struct pt_python_frame frames[PT_FRAMES_MOST]; /* empty if nobody could read them */
     void *native[PT_STACK_NATIVE_MOST];
@@ -28,9 +27,5 @@ uint64_t pt_stack_key(const struct pt_stack *s);
 /* Known, or entered now. 0 when the table of sites is full. With no lock held, and with the GIL if there are Python
  * frames. */
 uint32_t pt_stack_site(const struct pt_stack *s);
-
-/* A site for a stack whose frames cannot be read now. Once it is met again and they can be, they are filled in, so that what
- * was counted meanwhile is told as well. 0 when the table is full. */
-uint32_t pt_stack_reserve(const struct pt_stack *s);
 
 #endif

@@ -18,6 +18,7 @@ lib.pintensor_alloc.argtypes = [ctypes.c_uint64, ctypes.c_size_t, ctypes.POINTER
 lib.pintensor_free.argtypes = [ctypes.c_uint64, ctypes.c_void_p]
 kept = collections.Counter()
 manager = None
+keeping = True
 size = int(sys.argv[2])
 
 
@@ -25,22 +26,22 @@ def pin(keep):
     block = Block()
     if lib.pintensor_alloc(manager, size, ctypes.byref(block)) != 0:
         raise MemoryError
-    if keep:
+    if keep and keeping:
         kept[sys._getframe(1).f_lineno] += 1
     else:
         lib.pintensor_free(manager, block.data)
 
 
-def lines(keep=True):
+def lines():
     for i in range(80):
         for _ in range(20):
             pin(False)
-        pin(keep)
+        pin(True)
         pin(False)
-        pin(keep and i % 2 == 0)
+        pin(i % 2 == 0)
         for _ in range(3):
-            pin(keep and i % 4 == 0)
-        pin(keep and i == 79); pin(keep and i % 2 == 1); pin(False)
+            pin(i % 4 == 0)
+        pin(i == 79); pin(i % 2 == 1); pin(False)
 
 
 def generate():
@@ -101,25 +102,32 @@ def traced():
     def trace(frame, event, argument):
         return trace
     sys.settrace(trace)
-    features()
-    lines()
+    met(features, lines)
     sys.settrace(None)
 
 
 def threads():
-    all_of_them = [threading.Thread(target=work) for work in (lines, features, lines, features)]
-    for thread in all_of_them:
-        thread.start()
-    for thread in all_of_them:
-        thread.join()
+    def together():
+        all_of_them = [threading.Thread(target=work) for work in (lines, features, lines, features)]
+        for thread in all_of_them:
+            thread.start()
+        for thread in all_of_them:
+            thread.join()
+    met(together)
 
 
-def rounds(*work):
-    """Where the GIL is not to be had in time, stacks that come again are told then, with what they kept before."""
-    for _ in range(8):
+def met(*work):
+    """Runs it until each of its stacks has been told, however busy the machine is: a question takes 20 ms at most. Then
+    once more."""
+    global keeping
+    keeping = False
+    for _ in range(5):
         for one in work:
             one()
         time.sleep(0.11)
+    keeping = True
+    for one in work:
+        one()
 
 
 def contended():
@@ -130,7 +138,7 @@ def contended():
             pass
     thread = threading.Thread(target=spin)
     thread.start()
-    rounds(lines)
+    met(lines)
     stop = True
     thread.join()
 
@@ -147,7 +155,7 @@ def looked_at():
     main = threading.get_ident()
     thread = threading.Thread(target=look)
     thread.start()
-    rounds(features, lines)
+    met(features, lines)
     stop = True
     thread.join()
 
@@ -165,8 +173,12 @@ def greenlets():
             pin(i % 4 == 0)
             recurse(3)
             one_.switch()
-    one_, two_ = greenlet.greenlet(one), greenlet.greenlet(two)
-    one_.switch()
+    def both():
+        nonlocal one_, two_
+        one_, two_ = greenlet.greenlet(one), greenlet.greenlet(two)
+        one_.switch()
+    one_ = two_ = None
+    met(both)
 
 
 def gil_kept():
@@ -195,12 +207,12 @@ def gil_kept():
 
 
 def child():
-    lines(False)
+    met(lambda: None)
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         begin()
-        lines()
+        met(lines)
         tell()
         sys.exit()
     os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
@@ -218,6 +230,6 @@ def tell():
 
 if __name__ == "__main__":
     begin()
-    pin(False)
-    globals()[sys.argv[1]]()
+    work = globals()[sys.argv[1]]
+    met(work) if work in (lines, features) else work()
     tell()
