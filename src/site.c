@@ -13,9 +13,10 @@
 #include <unistd.h>
 
 /* A stack is looked at in full once: from then on its key (see frames.h) leads to its site, for blocks of all sizes.
- * Where the interpreter's memory cannot be read that way, large blocks are looked at in full each time with the GIL,
- * and each so many times without; small ones by innermost line, and in full once for so many bytes of each line. Lock
- * order: `mutex` is a leaf; nothing is called under it. Python may run a finalizer that frees a tensor. */
+ * Where the interpreter's memory cannot be read that way, large blocks are looked at in full each time with the GIL, and
+ * each so many times without; small ones by innermost line, and in full once for so many bytes of each line.
+ *
+ * Lock order: `mutex` is a leaf; nothing is called under it. Python may run a finalizer that frees a tensor. */
 
 #define KNOWN       ((size_t)16 << 10)
 #define LEAVES      4096
@@ -195,11 +196,15 @@ static void leaf_remember(const void *caller, const struct pt_python_frame *f, u
     pthread_mutex_unlock(&state.mutex);
 }
 
-/* Small blocks, and calls that only give back: `budget` bytes of a line are looked at once. */
+/* By innermost line, which needs the GIL: `budget` bytes of a line are looked at once. */
 static uint32_t here_small(const void *caller, size_t bytes, bool may_wait)
 {
     struct pt_python_frame leaf = {0};
-    if (pt_python_gil() == PT_PYTHON_HELD && pt_python_quiet()) {
+    enum pt_python_gil gil = pt_python_gil();
+    if (gil == PT_PYTHON_RELEASED && pt_frames_state() != PT_FRAMES_OFF) {
+        return here(caller, may_wait);
+    }
+    if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
         (void)pt_python_frame(&leaf);
     }
     uint32_t site = leaf_spend(caller, &leaf, bytes);
@@ -210,25 +215,20 @@ static uint32_t here_small(const void *caller, size_t bytes, bool may_wait)
     return site;
 }
 
-static uint32_t look(const void *caller, size_t bytes, bool may_wait)
+uint32_t pt_site_here(const void *caller, size_t bytes)
 {
     int how = pt_option(PT_OPTION_STACK);
     if (how == PT_STACK_OFF) {
         return 0;
     }
-    /* Native frames cost far more than a key. */
-    bool by_key = pt_frames_state() != PT_FRAMES_OFF && how != PT_STACK_FULL;
-    return by_key || bytes >= PT_SITE_FULL ? here(caller, may_wait) : here_small(caller, bytes, may_wait);
+    bool cheap = pt_frames_state() != PT_FRAMES_OFF && how != PT_STACK_FULL;
+    return cheap || bytes >= PT_SITE_FULL ? here(caller, true) : here_small(caller, bytes, true);
 }
 
-uint32_t pt_site_here(const void *caller, size_t bytes)
-{
-    return look(caller, bytes, true);
-}
-
+/* Finalizers run anywhere: a site for each of their stacks would fill the table. */
 uint32_t pt_site_freeing(const void *caller)
 {
-    return look(caller, 1, false);
+    return pt_option(PT_OPTION_STACK) == PT_STACK_OFF ? 0 : here_small(caller, 1, false);
 }
 
 int pt_site_top(uint32_t number)
