@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 /* A stack is looked at in full once: from then on its key (see frames.h) leads to its site, for blocks of all sizes.
- * Where the interpreter's memory cannot be read that way, large blocks are looked at in full each time with the GIL, and
- * each so many times without; small ones by innermost line, and in full once for so many bytes of each line.
+ * Where the interpreter's memory cannot be read that way, large blocks are looked at in full each time with the GIL,
+ * and each so many times without; small ones by innermost line, and in full once for so many bytes of each line.
  *
  * Lock order: `mutex` is a leaf; nothing is called under it. Python may run a finalizer that frees a tensor. */
 

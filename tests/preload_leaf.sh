@@ -49,8 +49,6 @@ compile no_peek.c no_peek.so -shared -fPIC
 capture env LD_PRELOAD="$work/no_peek.so:$preload" timeout 100 "$python" "$pythons/leaf.py" lines 65536
 is 'where no memory may be read: it runs' "$status" 0
 has 'and lines are still told, by asking now and then' "$(told "$err")" ' '
-is 'for no less and no more blocks than there are' "$(told "$err" | awk '{ n += $2 } END { print n }')" \
-    "$(awk '{ n += $2 } END { print n }' <<<"$out")"
 
 run "$python" "$pythons/frames.py" "$work/frames.so"
 is 'the memory of this Python is understood' "$status" 0
