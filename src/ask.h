@@ -12,7 +12,7 @@ void pt_ask_init(void);
 /* What the helper runs, with the GIL and without garbage collection: `thread_state` is the asking thread's. */
 typedef uint32_t pt_ask_work(void *thread_state, const void *argument);
 
-/* Has `work` done for the calling thread. False after 20 ms, or when another thread is asking: then it is not done, and
+/* Has `work` done for the calling thread. False after 20 ms, or at once if that happened lately: then it is not done, and
  * `work` no longer looks at `argument`. With no lock of ours held. */
 bool pt_ask(pt_ask_work *work, const void *argument, uint32_t *result);
 

@@ -101,7 +101,6 @@ void pt_magazine_join(void)
         pthread_mutex_lock(&m->lock);
         m->taken = true;
         m->hits = m->strikes = 0;
-        memset(m->sites, 0, sizeof m->sites);
         pthread_mutex_unlock(&m->lock);
     }
     pt_guard_unlock();
@@ -198,23 +197,6 @@ enum pt_magazine_put pt_magazine_put(struct pt_magazine *m, uint32_t number)
     m->lengths[m->count++] = (uint32_t)r->locked;
     m->bytes += r->locked;
     return PT_MAGAZINE_PUT;
-}
-
-uint32_t pt_magazine_site(uint64_t key)
-{
-    const struct pt_magazine *m = pt_magazine_own();
-    return m != NULL && m->sites[key >> 17 & (PT_MAGAZINE_SITES - 1)].key == key
-               ? m->sites[key >> 17 & (PT_MAGAZINE_SITES - 1)].site
-               : 0;
-}
-
-void pt_magazine_remember_site(uint64_t key, uint32_t site)
-{
-    struct pt_magazine *m = pt_magazine_own();
-    if (m != NULL) {
-        m->sites[key >> 17 & (PT_MAGAZINE_SITES - 1)].key = key;
-        m->sites[key >> 17 & (PT_MAGAZINE_SITES - 1)].site = site;
-    }
 }
 
 bool pt_magazine_useless(void)

@@ -25,7 +25,6 @@
 #include <stdint.h>
 
 #define PT_MAGAZINE_BLOCKS 16
-#define PT_MAGAZINE_SITES  8
 
 struct pt_magazine {
     pthread_mutex_t lock;
@@ -38,10 +37,6 @@ struct pt_magazine {
     uint32_t lengths[PT_MAGAZINE_BLOCKS]; /* their locked bytes: a search reads no records */
     uint64_t serial, serials;             /* the next number, and how many there are */
     struct pt_tally tally;
-    struct {
-        uint64_t key;
-        uint32_t site;
-    } sites[PT_MAGAZINE_SITES]; /* the owner's alone */
 } __attribute__((aligned(128)));
 
 /* Those that were ever taken are the first pt_magazines of them. */
@@ -102,10 +97,6 @@ void pt_magazine_release(struct pt_magazine *m, const struct pt_record *r);
 /* Inside: a live block ends here, and waits here. FULL: when some room is made it could. */
 enum pt_magazine_put { PT_MAGAZINE_PUT, PT_MAGAZINE_FULL, PT_MAGAZINE_UNFIT };
 enum pt_magazine_put pt_magazine_put(struct pt_magazine *m, uint32_t number);
-
-/* For a thread that has one: a site it looked up before, by its key; 0 if it did not. No lock is needed. */
-uint32_t pt_magazine_site(uint64_t key);
-void pt_magazine_remember_site(uint64_t key, uint32_t site);
 
 /* ---- with the guard held ---- */
 

@@ -1,9 +1,12 @@
 #include "python.h"
 
 #include <dlfcn.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* The functions of CPython used here. `needed` ones exist since 3.9; without any of them there are no Python
  * frames. */
@@ -19,7 +22,9 @@
     F(void *, PyFrame_GetCode, (void *), 1)                                      \
     F(int, PyFrame_GetLineNumber, (void *), 1)                                   \
     F(int, PyFrame_GetLasti, (void *), 0) /* 3.11 */                             \
-    F(int, PyCode_Addr2Line, (void *, int), 0)                                   \
+    F(int, PyCode_Addr2Line, (void *, int), 1)                                   \
+    F(const char *, Py_GetVersion, (void), 0)                                    \
+    F(void, _Py_DecRefShared, (void *), 0) /* free-threaded builds alone */      \
     F(void, Py_IncRef, (void *), 1)                                              \
     F(void, Py_DecRef, (void *), 1)                                              \
     F(void *, PyObject_GetAttrString, (void *, const char *), 1)                 \
@@ -45,10 +50,12 @@ static struct {
 
 static bool usable;
 static _Atomic bool gone;
+static _Atomic unsigned holders;
 
 void pt_python_init(void)
 {
     usable = true;
+    atomic_store(&holders, 0);
     atomic_store(&gone, false);
 #define F(result, name, arguments, needed)                        \
     *(void **)&py.name = dlsym(RTLD_DEFAULT, #name);              \
@@ -176,21 +183,49 @@ static void copy_attribute(void *object, const char *name, char *out, unsigned s
     }
 }
 
+int pt_python_line(void *code, int instruction)
+{
+    return py.PyCode_Addr2Line(code, instruction);
+}
+
+int pt_python_frame_line(const struct pt_python_frame *f)
+{
+    return py.PyFrame_GetLasti != NULL ? pt_python_line(f->code, f->last) : f->last;
+}
+
 void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size,
                         uint32_t *line)
 {
     copy_attribute(f->code, "co_filename", file, size);
     copy_attribute(f->code, "co_name", function, size);
-    int at = f->last;
-    if (py.PyFrame_GetLasti != NULL) {
-        at = py.PyCode_Addr2Line != NULL ? py.PyCode_Addr2Line(f->code, f->last) : 0;
-    }
+    int at = pt_python_frame_line(f);
     *line = at > 0 ? (uint32_t)at : 0;
 }
 
 void pt_python_keep(void *code)
 {
     py.Py_IncRef(code);
+}
+
+int pt_python_minor(void)
+{
+    const char *version = py.Py_GetVersion != NULL && py._Py_DecRefShared == NULL ? py.Py_GetVersion() : "";
+    return strncmp(version, "3.", 2) == 0 ? atoi(version + 2) : 0;
+}
+
+bool pt_python_hold(void)
+{
+    atomic_fetch_add(&holders, 1);
+    bool there = !atomic_load(&gone);
+    if (!there) {
+        pt_python_let_go();
+    }
+    return there;
+}
+
+void pt_python_let_go(void)
+{
+    atomic_fetch_sub(&holders, 1);
 }
 
 static void (*at_exit)(void);
@@ -233,7 +268,17 @@ bool pt_python_at_exit(void (*fn)(void))
     return done;
 }
 
+#define GONE_WAIT_NS 100000000 /* in abort() from a signal handler this very thread may be the one that holds it */
+
 void pt_python_gone(void)
 {
+    struct timespec start, now;
     atomic_store(&gone, true);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    now = start;
+    while (atomic_load(&holders) != 0 &&
+           (now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec < GONE_WAIT_NS) {
+        sched_yield();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    }
 }

@@ -41,10 +41,21 @@ void pt_python_describe(const struct pt_python_frame *f, char *file, char *funct
                         uint32_t *line);
 void pt_python_keep(void *code);
 
+/* The line of a frame; and of an instruction, in bytes from the first. 0: unknown. With the GIL. */
+int pt_python_frame_line(const struct pt_python_frame *f);
+int pt_python_line(void *code, int instruction);
+
+/* Which 3.x this is, if each thread's frames belong to it alone; 0: they do not (free-threaded), or that is unknown. */
+int pt_python_minor(void);
+
+/* Between the two the interpreter is not taken apart, GIL or not. False: it is. For a moment, without a wait. */
+bool pt_python_hold(void);
+void pt_python_let_go(void);
+
 /* Has Python call `fn` when the interpreter begins to exit. With the GIL. */
 bool pt_python_at_exit(void (*fn)(void));
 
-/* From now on the interpreter is left alone. */
+/* From now on the interpreter is left alone: waits for those who hold it. */
 void pt_python_gone(void);
 
 #endif

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sizes from here on are always looked at in full; smaller blocks by innermost line, and in full once for so many
- * bytes of each line. */
+/* Where stacks have no keys (see frames.h), sizes from here on are always looked at in full; smaller blocks by
+ * innermost line, and in full once for so many bytes of each line. */
 #define PT_SITE_FULL ((size_t)64 << 10)
 
 void pt_site_init(void);

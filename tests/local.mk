@@ -4,7 +4,7 @@ check_suites = tests/check_text tests/check_options tests/check_segment tests/ch
 	tests/check_device tests/check_flight tests/check_magazine
 preload_tests = tests/preload_symbols.sh tests/preload_exit.sh tests/preload_limits.sh tests/preload_lifetime.sh \
 	tests/preload_dtypes.sh tests/preload_symbolic.sh tests/preload_link.sh tests/preload_harm.sh \
-	tests/preload_cuda.sh tests/preload_bridge.sh tests/preload_bridge_fails.sh
+	tests/preload_leaf.sh tests/preload_cuda.sh tests/preload_bridge.sh tests/preload_bridge_fails.sh
 
 core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
@@ -44,5 +44,5 @@ check-local:
 endif
 
 EXTRA_DIST += tests/suite.h tests/lib.sh $(preload_tests) tests/programs/ends.c tests/programs/terminate.cpp \
-	tests/programs/fake_op.c tests/programs/fake_job.c tests/programs/fake_cuda.c tests/programs/cuda_job.c tests/programs/fake_torch.cpp tests/programs/fake_torch_cuda.cpp tests/bridge.sh preload/host_allocator.cpp tests/programs/many_mappings.c tests/programs/linked.c tests/programs/harm.c tests/programs/aborts_early.c \
-	tests/python/ops.py tests/python/pin.py tests/python/gil.py tests/python/lifetime.py tests/python/features.py tests/python/dtypes.py
+	tests/programs/fake_op.c tests/programs/frames.c tests/programs/no_peek.c tests/programs/fake_job.c tests/programs/fake_cuda.c tests/programs/cuda_job.c tests/programs/fake_torch.cpp tests/programs/fake_torch_cuda.cpp tests/bridge.sh preload/host_allocator.cpp tests/programs/many_mappings.c tests/programs/linked.c tests/programs/harm.c tests/programs/aborts_early.c \
+	tests/python/ops.py tests/python/pin.py tests/python/gil.py tests/python/leaf.py tests/python/frames.py tests/python/lifetime.py tests/python/features.py tests/python/dtypes.py
