@@ -204,7 +204,10 @@ static uint32_t here_small(const void *caller, size_t bytes, bool may_wait)
 {
     struct pt_python_frame leaf = {0};
     enum pt_python_gil gil = pt_python_gil();
-    if (gil == PT_PYTHON_RELEASED && pt_frames_state() != PT_FRAMES_OFF) {
+    /* By key no lock is taken, which threads of no Python count on. */
+    bool by_key = gil == PT_PYTHON_NONE ? pt_option(PT_OPTION_STACK) != PT_STACK_FULL
+                                        : gil == PT_PYTHON_RELEASED && pt_frames_state() != PT_FRAMES_OFF;
+    if (by_key) {
         return here(caller, may_wait);
     }
     if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
