@@ -12,11 +12,11 @@
 /* Granules of the index: blocks in the exact region start on 64 KiB, blocks of a page or more in the small
  * region on a page, the rest on 64 bytes; so no granule ever holds parts of two blocks. */
 #define EXACT_GRANULE ((size_t)64 << 10)
-#define FINE_GRANULE ((size_t)64)
+#define FINE_GRANULE  ((size_t)64)
 
-#define RECORDS_MOST ((uint32_t)8 << 20)
-#define SITES_MOST ((uint32_t)16 << 10)
-#define STRINGS_MOST ((uint64_t)32 << 20)
+#define RECORDS_MOST   ((uint32_t)8 << 20)
+#define SITES_MOST     ((uint32_t)16 << 10)
+#define STRINGS_MOST   ((uint64_t)32 << 20)
 #define ANCESTORS_MOST 8
 
 /* The same for an exact block, whose entries stay as they are while it is reused. Index and extents are private, so a
@@ -24,7 +24,7 @@
 struct extent {
     _Atomic uint64_t where; /* base, with 16 bits of the generation above it; 0 unless alive and not released */
     _Atomic uint64_t asked;
-} __attribute__((aligned(64))); /* threads reuse neighbouring ones at the same time */
+};
 
 struct map {
     struct pt_table *table;
@@ -38,6 +38,14 @@ static struct map ancestors[ANCESTORS_MOST];
 static size_t ancestor_count;
 static uint32_t free_records;
 static size_t extents_open; /* bytes of the current map's */
+
+/* Neighbouring numbers lie a KiB apart, since threads reuse such blocks at the same time and write their extents;
+ * sixteen bytes each, and not a line, since is_managed() reads them all over the place. */
+static struct extent *extent_of(const struct map *m, uint32_t number)
+{
+    enum { SPREAD = 64, CHUNK = SPREAD * SPREAD };
+    return &m->extents[number / CHUNK * CHUNK + number % SPREAD * SPREAD + number % CHUNK / SPREAD];
+}
 
 static int open_extents(struct extent *extents, uint32_t count)
 {
@@ -232,7 +240,7 @@ void pt_table_write_begin(struct pt_record *r)
 
 void pt_table_write_end(struct pt_record *r)
 {
-    struct extent *e = &current.extents[r - pt_table_record(0)];
+    struct extent *e = extent_of(&current, (uint32_t)(r - pt_table_record(0)));
     bool counts = r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0;
     atomic_store_explicit(&e->where, 0, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
@@ -256,7 +264,7 @@ static bool covers(const struct map *m, const void *p, size_t n)
         size_t left = pt_level_left(entry != 0 ? entry : pt_level_get(&m->fine, offset)), at = offset % granule;
         return at <= left && n <= left - at && left > 0;
     }
-    const struct extent *e = &m->extents[pt_level_number(pt_level_get(&m->exact, offset - m->range.small))];
+    const struct extent *e = extent_of(m, pt_level_number(pt_level_get(&m->exact, offset - m->range.small)));
     uint64_t where = atomic_load_explicit(&e->where, memory_order_acquire);
     uint64_t asked = atomic_load_explicit(&e->asked, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
@@ -284,8 +292,8 @@ struct pt_found pt_table_find(const void *p)
     if (offset >= m->range.size || m->table == NULL) {
         return found;
     }
-    uint64_t entry = offset >= m->range.small ? pt_level_get(&m->exact, offset - m->range.small)
-                                              : pt_level_get(&m->page, offset);
+    uint64_t entry =
+        offset >= m->range.small ? pt_level_get(&m->exact, offset - m->range.small) : pt_level_get(&m->page, offset);
     if (entry == 0 && offset < m->range.small) {
         entry = pt_level_get(&m->fine, offset);
     }
@@ -341,7 +349,7 @@ static bool forget(struct map *m, const void *p)
         return false;
     }
     if (offset >= m->range.small) {
-        struct extent *e = &m->extents[pt_level_number(pt_level_get(&m->exact, offset - m->range.small))];
+        struct extent *e = extent_of(m, pt_level_number(pt_level_get(&m->exact, offset - m->range.small)));
         bool starts = (atomic_load(&e->where) & 0xffffffffffffu) == (uintptr_t)p;
         if (starts) {
             atomic_store(&e->where, 0);
@@ -351,7 +359,8 @@ static bool forget(struct map *m, const void *p)
     struct pt_level *l = pt_level_get(&m->page, offset) != 0 ? &m->page : &m->fine;
     uint64_t entry = pt_level_get(l, offset);
     uint64_t before = offset >= l->granule ? pt_level_get(l, offset - l->granule) : 0;
-    bool starts = pt_level_left(entry) > 0 && offset % l->granule == 0 && pt_level_number(before) != pt_level_number(entry);
+    bool starts =
+        pt_level_left(entry) > 0 && offset % l->granule == 0 && pt_level_number(before) != pt_level_number(entry);
     if (starts) {
         pt_level_set(l, offset, pt_level_left(entry), pt_level_number(entry), false);
     }
