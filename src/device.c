@@ -144,10 +144,10 @@ bool pt_device_captured(void *stream)
     return r != NULL && r->captured(stream);
 }
 
-void *pt_device_mark(const struct pt_place *place, void *stream, void *event)
+bool pt_device_mark(const struct pt_place *place, void *stream, void **event)
 {
     const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
-    return r != NULL ? r->mark(place, stream, event) : NULL;
+    return r != NULL && r->mark(place, stream, event);
 }
 
 enum pt_passed pt_device_passed(const struct pt_place *place, void *event)

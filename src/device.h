@@ -36,7 +36,7 @@ int pt_device_error(void);
 
 bool pt_device_place(void *stream, int device, struct pt_place *out);
 bool pt_device_captured(void *stream);
-void *pt_device_mark(const struct pt_place *place, void *stream, void *event);
+bool pt_device_mark(const struct pt_place *place, void *stream, void **event);
 enum pt_passed pt_device_passed(const struct pt_place *place, void *event);
 bool pt_device_finish(void);
 

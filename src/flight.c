@@ -9,6 +9,10 @@
 
 #include <string.h>
 
+/* Names of streams. Whatever happens on the legacy one ends the capture of any stream that waits for it (seen). */
+#define LEGACY_STREAM     1
+#define PER_THREAD_STREAM ((void *)2)
+
 #define PLACES_MOST 64
 #define USES_MOST   ((uint32_t)1 << 20)
 
@@ -21,7 +25,9 @@
 struct use {
     void *stream, *event;
     uint32_t next;
+    uint32_t thread; /* whose stream it is, for the one that each thread has of its own */
     uint16_t place;
+    bool busy;       /* a thread is noting in it how far the stream is */
     bool marked;     /* the event says how far the stream has to get; else all that it is given until the drop counts */
     bool until_drop; /* somebody wants the latter, whatever others want */
 };
@@ -97,19 +103,36 @@ static void give_uses(struct pt_record *r)
 
 /* ---- uses ---- */
 
-/* The block's use by that stream, made if need be; 0 if there is no room for it. */
-static uint32_t use_of(struct pt_record *r, const struct pt_place *at, void *stream)
+/* cudaStreamPerThread is one name for many streams. Never 0 for those. */
+static uint32_t thread_of(void *stream)
 {
-    uint32_t place = number_of_place(at), number = r->uses;
+    static _Atomic uint32_t threads;
+    static __thread uint32_t mine;
+    if (stream != PER_THREAD_STREAM) {
+        return 0;
+    }
+    if (mine == 0) {
+        mine = atomic_fetch_add(&threads, 1) + 1;
+    }
+    return mine;
+}
+
+/* The block's use by that stream, made if need be; 0 if there is no room for it. `alone`: one that no other thread is
+ * noting something in. */
+static uint32_t use_of(struct pt_record *r, const struct pt_place *at, void *stream, bool alone)
+{
+    uint32_t place = number_of_place(at), number = r->uses, thread = thread_of(stream);
     if (place == PLACES_MOST) {
         return 0;
     }
-    while (number != 0 && (state.uses[number].stream != stream || state.uses[number].place != place)) {
+    while (number != 0 && (state.uses[number].stream != stream || state.uses[number].place != place ||
+                           state.uses[number].thread != thread || (alone && state.uses[number].busy))) {
         number = state.uses[number].next;
     }
     if (number == 0 && (number = take_use(place)) != 0) {
         struct use *u = &state.uses[number];
-        *u = (struct use){.stream = stream, .event = u->event, .next = r->uses, .place = (uint16_t)place};
+        *u = (struct use){
+            .stream = stream, .event = u->event, .next = r->uses, .thread = thread, .place = (uint16_t)place};
         r->uses = number;
     }
     return number;
@@ -134,22 +157,20 @@ static void never_again(const struct pt_found *f)
     pt_guard_unlock();
 }
 
-/* An event that says how far a stream is becomes the use's, or a further use's if another thread was faster. Its block
- * may be gone by now: that copy was over so soon that somebody saw its end. */
-static void keep_event(const struct pt_found *f, uint32_t number, const struct pt_place *at, void *stream, void *event)
+/* An event, which says how far a stream is if that could be noted, becomes the use's. Its block may be gone by now: that copy was over so soon
+ * that somebody saw its end. */
+static void keep_event(const struct pt_found *f, uint32_t number, const struct pt_place *at, void *event, bool noted)
 {
     struct use *u = &state.uses[number];
-    struct pt_record *r = pt_table_record(f->number);
     pt_guard_lock();
-    if (alive(f) && u->event == NULL) {
+    if (alive(f)) {
+        u->busy = false;
         u->event = event;
-        u->marked = !u->until_drop;
-    } else if (state.used + 1 < USES_MOST) { /* else it is lost, as the place of a million others */
+        u->marked = noted && !u->until_drop;
+    } else if (event != NULL && state.used + 1 < USES_MOST) { /* else it is lost, as the place of a million others */
         uint32_t place = number_of_place(at), another = ++state.used;
-        uint32_t *list = alive(f) ? &r->uses : &state.spare[place];
-        state.uses[another] =
-            (struct use){.stream = stream, .event = event, .next = *list, .place = (uint16_t)place, .marked = true};
-        *list = another;
+        state.uses[another] = (struct use){.event = event, .next = state.spare[place], .place = (uint16_t)place};
+        state.spare[place] = another;
     }
     pt_guard_unlock();
 }
@@ -165,11 +186,9 @@ static bool mark_now(const struct pt_found *f, uint32_t number, const struct pt_
         state.uses[number].marked = false;
     }
     pt_guard_unlock();
-    event = pt_device_mark(at, stream, event);
-    if (event != NULL) {
-        keep_event(f, number, at, stream, event);
-    }
-    return event != NULL;
+    bool noted = pt_device_mark(at, stream, &event);
+    keep_event(f, number, at, event, noted);
+    return noted;
 }
 
 bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
@@ -182,19 +201,28 @@ bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
     if (f.number == 0 || f.state != PT_LIVE) {
         return false;
     }
+    if ((f.flags & PT_PAGEABLE) != 0) {
+        return true; /* copied by way of memory of the driver's, and never kept for reuse */
+    }
+    until_drop = until_drop && thread_of(stream) == 0; /* who drops it has another stream of that name */
     (void)pt_device_look();
     if (pt_device_captured(stream)) {
         never_again(&f);
         return true;
     }
     if (!pt_device_place(stream, device, &at)) {
-        return true; /* without a context nothing is under way */
+        if (pt_device_ready()) { /* else nothing is under way */
+            never_again(&f);
+        }
+        return true;
     }
     pt_guard_lock();
-    uint32_t number = alive(&f) ? use_of(pt_table_record(f.number), &at, stream) : 0;
+    uint32_t number = alive(&f) ? use_of(pt_table_record(f.number), &at, stream, !until_drop) : 0;
     if (number != 0 && until_drop) {
         state.uses[number].until_drop = true;
         state.uses[number].marked = false;
+    } else if (number != 0) {
+        state.uses[number].busy = true;
     }
     pt_guard_unlock();
     if (number == 0 ||
@@ -219,10 +247,9 @@ static bool over(const struct pt_record *r)
     for (uint32_t number = r->uses; number != 0; number = state.uses[number].next) {
         struct use *u = &state.uses[number];
         const struct pt_place *at = &state.places[u->place];
-        if (!u->marked && !pt_device_captured(u->stream)) {
-            void *event = pt_device_mark(at, u->stream, u->event);
-            u->event = event != NULL ? event : u->event;
-            u->marked = event != NULL;
+        bool may_ask = (uintptr_t)u->stream > LEGACY_STREAM || atomic_load(&captures) <= 0;
+        if (!u->marked && may_ask && !pt_device_captured(u->stream)) {
+            u->marked = pt_device_mark(at, u->stream, &u->event);
         }
         all = all && pt_device_passed(at, u->marked ? u->event : NULL) == PT_PASSED;
     }
@@ -307,9 +334,14 @@ uint32_t pt_flight_landed(bool all)
         }
         looks = count > 0 && looks > looked ? looks - looked : 0;
         pt_guard_lock();
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = count; i-- > looked;) { /* their turn is next */
+            pt_table_record(some[i])->next = state.first;
+            state.first = some[i];
+            state.last = state.last != 0 ? state.last : some[i];
+        }
+        for (uint32_t i = 0; i < looked; i++) {
             struct pt_record *r = pt_table_record(some[i]);
-            if (i >= looked || !is_over[i]) {
+            if (!is_over[i]) {
                 append(some[i]); /* behind the others: a slow stream holds nobody else up */
                 continue;
             }

@@ -3,11 +3,14 @@
  *
  *   fake_start(device)   initialises the driver and makes the device's context, as a CUDA program does
  *   fake_stop()          the driver shuts down
- *   fake_count(what)     's' ranges registered now, 'r' registrations ever, 'h' calls of cudaHostRegister that came here
+ *   fake_count(what)     'e' events, 's' ranges registered now, 'r' registrations ever, 'h' calls of cudaHostRegister that came here
  *   fake_holds(p, len)   whether exactly this range is registered
  *   fake_within(p, len)  whether one registration covers it, as a copy needs
  *   fake_stream(device)  a stream; what it is given is done when fake_run(stream) is called, not before
  *   fake_capture(s, on)  the stream begins or ends to be captured
+ *   fake_refuse(s, on)   no event can be recorded on the stream
+ *   fake_callback(on)    this thread is in a host callback, in which the driver answers next to nothing
+ *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
  *
  * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory) */
 #include <pthread.h>
@@ -18,9 +21,9 @@
 #include <unistd.h>
 
 enum { OK, INVALID_VALUE, OUT_OF_MEMORY, NOT_INITIALIZED, DEINITIALIZED };
-enum { INVALID_CONTEXT = 201, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713 };
+enum { INVALID_CONTEXT = 201, DESTROYED_CONTEXT = 709, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713, NOT_PERMITTED = 800 };
 enum { NOT_READY = 600, ILLEGAL_STATE = 401, CAPTURED_EVENT = 907 };
-enum { DEVICES = 4, MOST = 65536, STREAMS = 64, COPIES = 1024, GLOBAL = 0, RELAXED = 2 };
+enum { DEVICES = 4, MOST = 65536, STREAMS = 64, CONTEXTS = 8, COPIES = 1024, GLOBAL = 0, RELAXED = 2 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pid_t started_by;
@@ -33,7 +36,7 @@ static size_t held_count, ever, through_the_runtime;
 
 /* Work on a stream is numbered; a copy remembers what it has to read. */
 static struct stream {
-    int device, capturing;
+    int device, capturing, refusing;
     unsigned long given, done;
 } streams[STREAMS], legacy;
 static __thread struct stream per_thread;
@@ -44,13 +47,14 @@ static struct copy {
     unsigned char *to;
     size_t bytes;
 } copies[COPIES];
-static int stream_count, program_device;
+static int stream_count, program_device, context_count, destroyed[CONTEXTS];
+static size_t events;
 struct event {
     struct stream *stream;
     unsigned long number;
     int captured;
 };
-static __thread int mode = GLOBAL, depth, mine[16];
+static __thread int mode = GLOBAL, depth, mine[16], in_callback;
 
 static void broken(const char *rule)
 {
@@ -60,9 +64,15 @@ static void broken(const char *rule)
     _exit(70);
 }
 
-static int usable(void)
+static int running(void)
 {
     return stopped ? DEINITIALIZED : started_by != getpid() ? NOT_INITIALIZED : OK;
+}
+
+/* Seen on an H100, driver 13.0: in a callback all calls fail that ask for a context, and those that have one work. */
+static int usable(void)
+{
+    return in_callback ? NOT_PERMITTED : running();
 }
 
 void fake_start(int device)
@@ -79,7 +89,7 @@ void fake_stop(void)
 
 size_t fake_count(char what)
 {
-    return what == 's' ? held_count : what == 'r' ? ever : through_the_runtime;
+    return what == 'e' ? events : what == 's' ? held_count : what == 'r' ? ever : through_the_runtime;
 }
 
 static size_t place_of(const void *p)
@@ -154,8 +164,21 @@ int cuDevicePrimaryCtxRelease_v2(int device)
     return OK;
 }
 
+/* Contexts beside the primary ones come after them. */
+static int is_destroyed(const void *context)
+{
+    size_t number = (size_t)(uintptr_t)context;
+    return number > DEVICES && destroyed[number - DEVICES - 1];
+}
+
 int cuCtxPushCurrent_v2(void *context)
 {
+    if (usable() != OK) {
+        return usable();
+    }
+    if (is_destroyed(context)) {
+        broken("a context was used after its end"); /* the real one says OK, and the heap is corrupt then */
+    }
     if (depth == 16) {
         broken("contexts were pushed and not popped");
     }
@@ -165,6 +188,9 @@ int cuCtxPushCurrent_v2(void *context)
 
 int cuCtxPopCurrent_v2(void **context)
 {
+    if (usable() != OK) {
+        return usable();
+    }
     if (depth == 0) {
         broken("a context was popped that nobody pushed");
     }
@@ -177,13 +203,13 @@ int cuThreadExchangeStreamCaptureMode(int *other)
     int before = mode;
     mode = *other;
     *other = before;
-    return usable();
+    return running();
 }
 
 static int may_call(const char *what)
 {
-    if (usable() != OK) {
-        return usable();
+    if (running() != OK) {
+        return running();
     }
     if (mode != RELAXED) {
         broken(what);
@@ -272,6 +298,26 @@ void fake_capture(void *handle, int on)
     stream_of(handle)->capturing = on;
 }
 
+void fake_refuse(void *handle, int on)
+{
+    stream_of(handle)->refusing = on;
+}
+
+void fake_callback(int on)
+{
+    in_callback = on;
+}
+
+void *fake_context(void)
+{
+    return fake_stream(DEVICES + context_count++);
+}
+
+void fake_destroy(void *stream)
+{
+    destroyed[stream_of(stream)->device - DEVICES] = 1;
+}
+
 static unsigned long sum_of(const unsigned char *p, size_t bytes)
 {
     unsigned long sum = bytes;
@@ -307,14 +353,14 @@ static int current_device(void)
 
 int cuCtxGetDevice(int *device)
 {
-    *device = current_device();
+    *device = current_device() < DEVICES ? current_device() : program_device;
     return usable();
 }
 
 int cuCtxGetId(void *context, unsigned long long *number)
 {
     *number = 1000 + (uintptr_t)context;
-    return usable();
+    return usable() == OK && is_destroyed(context) ? DESTROYED_CONTEXT : usable();
 }
 
 int cuStreamGetCtx(void *handle, void **context)
@@ -327,7 +373,7 @@ int cuStreamGetCtx(void *handle, void **context)
 int cuStreamIsCapturing(void *handle, int *status)
 {
     *status = stream_of(handle)->capturing;
-    return usable();
+    return running();
 }
 
 int cuEventCreate(void **event, unsigned flags)
@@ -337,7 +383,15 @@ int cuEventCreate(void **event, unsigned flags)
     }
     int error = may_call("an event made outside of relaxed capture mode");
     *event = error == OK ? calloc(1, sizeof(struct event)) : NULL;
+    __atomic_add_fetch(&events, error == OK, __ATOMIC_SEQ_CST);
     return error;
+}
+
+int cuEventDestroy_v2(void *event)
+{
+    free(event);
+    __atomic_sub_fetch(&events, 1, __ATOMIC_SEQ_CST);
+    return OK;
 }
 
 int cuEventRecord(void *event, void *handle)
@@ -346,6 +400,14 @@ int cuEventRecord(void *event, void *handle)
     int error = may_call("an event recorded outside of relaxed capture mode");
     if (error == OK && s != &legacy && s != &per_thread && s->device != current_device()) {
         broken("an event recorded in another context than its stream's");
+    }
+    for (int i = 0; i < stream_count && error == OK && s == &legacy; i++) {
+        if (streams[i].capturing) {
+            broken("the use of the default stream ended a capture"); /* that of a stream which waits for it */
+        }
+    }
+    if (error == OK && s->refusing) {
+        return INVALID_VALUE;
     }
     if (error == OK) {
         *(struct event *)event = (struct event){.stream = s, .number = s->given, .captured = s->capturing};
