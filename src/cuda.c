@@ -30,7 +30,8 @@ static struct {
     int (*record)(void *event, void *stream);
     int (*query)(void *event);
     int (*wait_for_all)(void);
-    int (*number_of)(context c, unsigned long long *number); /* since 12.0; NULL before */
+    int (*number_of)(context c, unsigned long long *number); /* since 12.0; NULL before, and so is */
+    int (*identity_of)(void *stream, unsigned long long *number);
 } cuda;
 
 static const struct {
@@ -64,6 +65,7 @@ static bool bind_functions(void *library)
         *(void **)functions[i].place = found;
     }
     *(void **)&cuda.number_of = dlsym(library, "cuCtxGetId");
+    *(void **)&cuda.identity_of = dlsym(library, "cuStreamGetId");
     return true;
 }
 
@@ -218,6 +220,14 @@ static void leave_place(int saved)
     (void)cuda.capture(&saved);
 }
 
+/* The legacy stream is one a context; whatever is asked of it may end a capture. */
+static uint64_t identity(void *stream)
+{
+    unsigned long long number = 0;
+    bool asks = (uintptr_t)stream > LEGACY_STREAM && cuda.identity_of != NULL;
+    return asks && cuda.identity_of(stream, &number) == OK ? number : 0;
+}
+
 static bool captured(void *stream)
 {
     int status = 0, saved = RELAXED;
@@ -301,6 +311,7 @@ const struct pt_runtime pt_runtime_cuda = {.library = "libcuda.so",
                                            .hold = hold,
                                            .let_go = let_go,
                                            .place = place,
+                                           .identity = identity,
                                            .captured = captured,
                                            .mark = mark,
                                            .passed = passed,

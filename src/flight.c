@@ -15,6 +15,7 @@
 
 #define PLACES_MOST 64
 #define USES_MOST   ((uint32_t)1 << 20)
+#define USES_MANY   8 /* of one block */
 
 /* Blocks to look at in one go; and how many of them may turn out to be waiting still, since each look costs. */
 #define LOOK_MOST 16
@@ -25,7 +26,7 @@
 struct use {
     void *stream, *event;
     uint32_t next;
-    uint32_t thread; /* whose stream it is, for the one that each thread has of its own */
+    uint64_t identity; /* the stream's: its handle is given to another one once it is destroyed, though it still works */
     uint16_t place;
     bool busy;       /* a thread is noting in it how far the stream is */
     bool marked;     /* the event says how far the stream has to get; else all that it is given until the drop counts */
@@ -103,36 +104,37 @@ static void give_uses(struct pt_record *r)
 
 /* ---- uses ---- */
 
-/* cudaStreamPerThread is one name for many streams. Never 0 for those. */
-static uint32_t thread_of(void *stream)
+/* Which of many streams by the name of cudaStreamPerThread, or by the same handle one after the other. */
+static uint64_t identity_of(void *stream)
 {
     static _Atomic uint32_t threads;
     static __thread uint32_t mine;
-    if (stream != PER_THREAD_STREAM) {
-        return 0;
+    uint64_t identity = pt_device_identity(stream);
+    if (identity == 0 && stream == PER_THREAD_STREAM) { /* an old driver */
+        mine = mine != 0 ? mine : atomic_fetch_add(&threads, 1) + 1;
+        identity = mine;
     }
-    if (mine == 0) {
-        mine = atomic_fetch_add(&threads, 1) + 1;
-    }
-    return mine;
+    return identity;
 }
 
 /* The block's use by that stream, made if need be; 0 if there is no room for it. `alone`: one that no other thread is
- * noting something in. */
-static uint32_t use_of(struct pt_record *r, const struct pt_place *at, void *stream, bool alone)
+ * noting something in. `others`: how many were looked at. */
+static uint32_t use_of(struct pt_record *r, const struct pt_place *at, void *stream, uint64_t identity, bool alone,
+                       unsigned *others)
 {
-    uint32_t place = number_of_place(at), number = r->uses, thread = thread_of(stream);
+    uint32_t place = number_of_place(at), number = r->uses;
     if (place == PLACES_MOST) {
         return 0;
     }
     while (number != 0 && (state.uses[number].stream != stream || state.uses[number].place != place ||
-                           state.uses[number].thread != thread || (alone && state.uses[number].busy))) {
+                           state.uses[number].identity != identity || (alone && state.uses[number].busy))) {
+        ++*others;
         number = state.uses[number].next;
     }
     if (number == 0 && (number = take_use(place)) != 0) {
         struct use *u = &state.uses[number];
         *u = (struct use){
-            .stream = stream, .event = u->event, .next = r->uses, .thread = thread, .place = (uint16_t)place};
+            .stream = stream, .event = u->event, .next = r->uses, .identity = identity, .place = (uint16_t)place};
         r->uses = number;
     }
     return number;
@@ -191,6 +193,34 @@ static bool mark_now(const struct pt_found *f, uint32_t number, const struct pt_
     return noted;
 }
 
+/* A block that outlives its streams would have uses without end: one that is over goes. */
+static void retire_one(const struct pt_found *f)
+{
+    struct pt_record *r = pt_table_record(f->number);
+    uint32_t number = 0, *link = &r->uses;
+    pt_guard_lock();
+    for (uint32_t *at = link; alive(f) && *at != 0; at = &state.uses[*at].next) { /* the oldest */
+        if (state.uses[*at].marked && !state.uses[*at].busy) {
+            link = at;
+            number = *at;
+        }
+    }
+    if (number != 0) {
+        *link = state.uses[number].next;
+    }
+    pt_guard_unlock();
+    if (number == 0) {
+        return;
+    }
+    struct use *u = &state.uses[number];
+    bool passed = pt_device_passed(&state.places[u->place], u->event) == PT_PASSED;
+    pt_guard_lock();
+    uint32_t *list = !passed && alive(f) ? &r->uses : &state.spare[u->place];
+    u->next = *list;
+    *list = number;
+    pt_guard_unlock();
+}
+
 bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
 {
     struct pt_found f = {0};
@@ -204,7 +234,7 @@ bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
     if ((f.flags & PT_PAGEABLE) != 0) {
         return true; /* copied by way of memory of the driver's, and never kept for reuse */
     }
-    until_drop = until_drop && thread_of(stream) == 0; /* who drops it has another stream of that name */
+    until_drop = until_drop && stream != PER_THREAD_STREAM; /* who drops it has another stream of that name */
     (void)pt_device_look();
     if (pt_device_captured(stream)) {
         never_again(&f);
@@ -216,8 +246,11 @@ bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
         }
         return true;
     }
+    uint64_t identity = identity_of(stream);
+    unsigned others = 0;
     pt_guard_lock();
-    uint32_t number = alive(&f) ? use_of(pt_table_record(f.number), &at, stream, !until_drop) : 0;
+    uint32_t number =
+        alive(&f) ? use_of(pt_table_record(f.number), &at, stream, identity, !until_drop, &others) : 0;
     if (number != 0 && until_drop) {
         state.uses[number].until_drop = true;
         state.uses[number].marked = false;
@@ -228,6 +261,9 @@ bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
     if (number == 0 ||
         (!until_drop && !mark_now(&f, number, &at, stream) && pt_device_passed(&at, NULL) == PT_PENDING)) {
         never_again(&f);
+    }
+    if (others >= USES_MANY) {
+        retire_one(&f);
     }
     return true;
 }

@@ -40,6 +40,9 @@ struct pt_runtime {
     /* Which place a stream belongs to; `device` < 0: the runtime has to tell. */
     bool (*place)(void *stream, int device, struct pt_place *out);
 
+    /* What tells the stream from all others, also from a later one by the same handle; 0: not known. */
+    uint64_t (*identity)(void *stream);
+
     /* Whether what the stream is given is being recorded for later. */
     bool (*captured)(void *stream);
 

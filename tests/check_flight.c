@@ -1,4 +1,5 @@
 #include "device.h"
+#include "ending.h"
 #include "flight.h"
 #include "lock.h"
 #include "manager.h"
@@ -14,7 +15,7 @@
 /* tests/programs/fake_cuda.c: what a copy reads must not change before it is done, else it ends the process. */
 static void *(*fake_stream)(int);
 static void (*fake_run)(void *), (*fake_capture)(void *, int), (*fake_start)(int);
-static void (*fake_refuse)(void *, int), (*fake_callback)(int), (*fake_destroy)(void *);
+static void (*fake_again)(void *), (*fake_refuse)(void *, int), (*fake_callback)(int), (*fake_destroy)(void *);
 static void *(*fake_context)(void);
 static size_t (*fake_count)(char);
 static int (*copy)(void *, const void *, size_t, int, void *);
@@ -33,6 +34,7 @@ static void start(void)
     *(void **)&fake_stream = dlsym(library, "fake_stream");
     *(void **)&fake_run = dlsym(library, "fake_run");
     *(void **)&fake_capture = dlsym(library, "fake_capture");
+    *(void **)&fake_again = dlsym(library, "fake_again");
     *(void **)&fake_refuse = dlsym(library, "fake_refuse");
     *(void **)&fake_callback = dlsym(library, "fake_callback");
     *(void **)&fake_context = dlsym(library, "fake_context");
@@ -410,6 +412,38 @@ START_TEST(each_thread_has_a_stream_of_its_own)
 }
 END_TEST
 
+START_TEST(a_destroyed_streams_work_counts)
+{
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block a = pin(MIB);
+    send(&a, stream);
+    fake_again(stream); /* its copy is never done here */
+    send(&a, stream);
+    fake_run(stream);
+    unpin(&a);
+    for (int i = 0; i < 20; i++) {
+        ck_assert_ptr_ne(pin(MIB).data, a.data);
+    }
+}
+END_TEST
+
+START_TEST(a_block_that_outlives_many_streams)
+{
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block a = pin(MIB);
+    for (int i = 0; i < 1000; i++) {
+        send(&a, stream);
+        fake_run(stream);
+        fake_again(stream);
+    }
+    ck_assert_uint_le(fake_count('e'), 20);
+    unpin(&a);
+    ck_assert_ptr_eq(pin(MIB).data, a.data);
+}
+END_TEST
+
 START_TEST(what_is_not_locked_has_no_uses)
 {
     setenv("PINTENSOR_ON_LIMIT", "pageable", 1);
@@ -497,6 +531,28 @@ START_TEST(the_default_stream_is_let_alone_during_captures)
 }
 END_TEST
 
+/* CUDA takes its driver apart then, in destructors that run before ours. */
+START_TEST(when_exit_has_begun_no_thread_asks_the_driver)
+{
+    setenv("PINTENSOR_IDLE", "0", 1);
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block a = pin(MIB);
+    send(&a, stream);
+    unpin(&a);
+    size_t before = fake_count('c');
+    for (int i = 0; i < 100 && fake_count('c') == before; i++) {
+        usleep(10000);
+    }
+    ck_assert_uint_gt(fake_count('c'), before); /* the thread is there */
+    pt_ending_begin();
+    usleep(200000);
+    before = fake_count('c');
+    usleep(300000);
+    ck_assert_uint_eq(fake_count('c'), before);
+}
+END_TEST
+
 static pintensor_block shared_by_all;
 
 static void *use_again_and_again(void *stream)
@@ -546,11 +602,14 @@ int main(void)
     tcase_add_test(t, a_child_has_nothing_in_flight);
     tcase_add_loop_test(t, few_slow_blocks_hold_nobody_up, 0, 20);
     tcase_add_test(t, each_thread_has_a_stream_of_its_own);
+    tcase_add_test(t, a_destroyed_streams_work_counts);
+    tcase_add_test(t, a_block_that_outlives_many_streams);
     tcase_add_test(t, what_is_not_locked_has_no_uses);
     tcase_add_loop_test(t, a_host_callback_learns_nothing, 0, 2);
     tcase_add_test(t, a_destroyed_context_is_left_alone);
     tcase_add_test(t, events_that_cannot_be_recorded_do_not_pile_up);
     tcase_add_test(t, the_default_stream_is_let_alone_during_captures);
+    tcase_add_test(t, when_exit_has_begun_no_thread_asks_the_driver);
     tcase_add_test(t, threads_that_use_one_block_make_few_events);
     return suite_run("flight", t);
 }

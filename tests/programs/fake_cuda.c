@@ -3,11 +3,12 @@
  *
  *   fake_start(device)   initialises the driver and makes the device's context, as a CUDA program does
  *   fake_stop()          the driver shuts down
- *   fake_count(what)     'e' events, 's' ranges registered now, 'r' registrations ever, 'h' calls of cudaHostRegister that came here
+ *   fake_count(what)     'c' calls that need a context, 'e' events, 's' ranges registered now, 'r' registrations ever, 'h' calls of cudaHostRegister that came here
  *   fake_holds(p, len)   whether exactly this range is registered
  *   fake_within(p, len)  whether one registration covers it, as a copy needs
  *   fake_stream(device)  a stream; what it is given is done when fake_run(stream) is called, not before
  *   fake_capture(s, on)  the stream begins or ends to be captured
+ *   fake_again(s)        the stream is destroyed, and its handle another one's
  *   fake_refuse(s, on)   no event can be recorded on the stream
  *   fake_callback(on)    this thread is in a host callback, in which the driver answers next to nothing
  *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
@@ -37,6 +38,7 @@ static size_t held_count, ever, through_the_runtime;
 /* Work on a stream is numbered; a copy remembers what it has to read. */
 static struct stream {
     int device, capturing, refusing;
+    unsigned long long id; /* past what the handle was given before */
     unsigned long given, done;
 } streams[STREAMS], legacy;
 static __thread struct stream per_thread;
@@ -48,12 +50,14 @@ static struct copy {
     size_t bytes;
 } copies[COPIES];
 static int stream_count, program_device, context_count, destroyed[CONTEXTS];
-static size_t events;
+static size_t events, calls;
 struct event {
     struct stream *stream;
     unsigned long number;
     int captured;
+    struct event *next;
 };
+static struct event *all_events;
 static __thread int mode = GLOBAL, depth, mine[16], in_callback;
 
 static void broken(const char *rule)
@@ -89,7 +93,7 @@ void fake_stop(void)
 
 size_t fake_count(char what)
 {
-    return what == 'e' ? events : what == 's' ? held_count : what == 'r' ? ever : through_the_runtime;
+    return what == 'c' ? calls : what == 'e' ? events : what == 's' ? held_count : what == 'r' ? ever : through_the_runtime;
 }
 
 static size_t place_of(const void *p)
@@ -208,6 +212,7 @@ int cuThreadExchangeStreamCaptureMode(int *other)
 
 static int may_call(const char *what)
 {
+    __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
     if (running() != OK) {
         return running();
     }
@@ -308,6 +313,25 @@ void fake_callback(int on)
     in_callback = on;
 }
 
+/* The driver hands the handle of a destroyed stream out again, also while its work is under way (seen). */
+void fake_again(void *handle)
+{
+    struct stream *s = stream_of(handle), *old = fake_stream(s->device);
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < COPIES; i++) {
+        copies[i].stream = copies[i].stream == s ? old : copies[i].stream;
+    }
+    for (struct event *e = all_events; e != NULL; e = e->next) {
+        e->stream = e->stream == s ? old : e->stream;
+    }
+    old->given = s->given;
+    old->done = s->done;
+    s->given = s->done = 0;
+    s->id++;
+    pthread_mutex_unlock(&mutex);
+    stream_count -= old->done == old->given; /* nothing is left to do */
+}
+
 void *fake_context(void)
 {
     return fake_stream(DEVICES + context_count++);
@@ -370,6 +394,17 @@ int cuStreamGetCtx(void *handle, void **context)
     return usable();
 }
 
+int cuStreamGetId(void *handle, unsigned long long *id)
+{
+    struct stream *s = stream_of(handle);
+    static __thread char mine;
+    if (s == &legacy) {
+        broken("the default stream was asked for something, which ends captures");
+    }
+    *id = s == &per_thread ? (uintptr_t)&mine : (uintptr_t)s + s->id;
+    return running();
+}
+
 int cuStreamIsCapturing(void *handle, int *status)
 {
     *status = stream_of(handle)->capturing;
@@ -382,14 +417,21 @@ int cuEventCreate(void **event, unsigned flags)
         broken("an event that takes times, which costs");
     }
     int error = may_call("an event made outside of relaxed capture mode");
-    *event = error == OK ? calloc(1, sizeof(struct event)) : NULL;
+    struct event *e = error == OK ? calloc(1, sizeof(struct event)) : NULL;
+    *event = e;
+    if (e != NULL) {
+        pthread_mutex_lock(&mutex);
+        e->next = all_events;
+        all_events = e;
+        pthread_mutex_unlock(&mutex);
+    }
     __atomic_add_fetch(&events, error == OK, __ATOMIC_SEQ_CST);
     return error;
 }
 
 int cuEventDestroy_v2(void *event)
 {
-    free(event);
+    (void)event; /* it stays in the list */
     __atomic_sub_fetch(&events, 1, __ATOMIC_SEQ_CST);
     return OK;
 }
@@ -410,7 +452,10 @@ int cuEventRecord(void *event, void *handle)
         return INVALID_VALUE;
     }
     if (error == OK) {
-        *(struct event *)event = (struct event){.stream = s, .number = s->given, .captured = s->capturing};
+        struct event *e = event;
+        e->stream = s;
+        e->number = s->given;
+        e->captured = s->capturing;
     }
     return error;
 }
@@ -419,7 +464,7 @@ int cuEventQuery(void *event)
 {
     const struct event *e = event;
     int error = may_call("an event asked outside of relaxed capture mode");
-    return error != OK ? error : e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
+    return error != OK ? error : e->stream == NULL ? OK : e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
 }
 
 int cuCtxSynchronize(void)
