@@ -62,21 +62,57 @@ static void *look_in_library(const void *caller, const char *library, const char
     return found;
 }
 
+struct object {
+    uintptr_t caller, from, len;
+};
+
+static int locate(struct dl_phdr_info *info, size_t size, void *out)
+{
+    (void)size;
+    struct object *o = out;
+    uintptr_t from = UINTPTR_MAX, end = 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        uintptr_t at = info->dlpi_addr + part->p_vaddr;
+        if (part->p_type == PT_LOAD) {
+            from = at < from ? at : from;
+            end = at + part->p_memsz > end ? at + part->p_memsz : end;
+        }
+    }
+    if (o->caller < from || o->caller >= end) {
+        return 0;
+    }
+    o->from = from;
+    o->len = end - from;
+    return 1;
+}
+
+/* What is remembered has to stay where it is. */
+static bool keep(void *found)
+{
+    Dl_info info;
+    return dladdr(found, &info) != 0 && dlopen(info.dli_fname, RTLD_NOLOAD | RTLD_LAZY | RTLD_NODELETE) != NULL;
+}
+
 void *stock_of_library(struct stock_memory *memory, const void *caller, const char *library, const char *symbol)
 {
     enum { MOST = sizeof memory->known / sizeof memory->known[0] };
     unsigned used = atomic_load_explicit(&memory->used, memory_order_relaxed);
     for (unsigned i = 0; i < used && i < MOST; i++) {
-        if (atomic_load_explicit(&memory->known[i].caller, memory_order_acquire) == caller) {
+        uintptr_t from = atomic_load_explicit(&memory->known[i].from, memory_order_acquire);
+        if (from != 0 && (uintptr_t)caller - from < memory->known[i].len) {
             return memory->known[i].found;
         }
     }
     void *found = look_in_library(caller, library, symbol);
-    /* A place is written once; callers past the last one are looked up each time. */
-    unsigned place = found != NULL && used < MOST ? atomic_fetch_add(&memory->used, 1) : MOST;
+    struct object o = {.caller = (uintptr_t)caller};
+    bool lasts = found != NULL && used < MOST && dl_iterate_phdr(locate, &o) != 0 && keep(found);
+    /* A place is written once; objects past the last one are looked up each time. */
+    unsigned place = lasts ? atomic_fetch_add(&memory->used, 1) : MOST;
     if (place < MOST) {
         memory->known[place].found = found;
-        atomic_store_explicit(&memory->known[place].caller, caller, memory_order_release);
+        memory->known[place].len = o.len;
+        atomic_store_explicit(&memory->known[place].from, o.from, memory_order_release);
     }
     return found;
 }

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The definition of `symbol` in the very object that `caller` lies in, or NULL. */
 void *stock_of_caller(const void *caller, const char *symbol);
@@ -13,10 +14,12 @@ void *stock_of_caller(const void *caller, const char *symbol);
 struct stock_memory;
 void *stock_of_library(struct stock_memory *memory, const void *caller, const char *library, const char *symbol);
 
-/* What stock_of_library() found for its first callers: one for each symbol, zero to begin with. */
+/* What stock_of_library() found for the objects that called first, since a library may call from hundreds of places: one
+ * for each symbol, zero to begin with. */
 struct stock_memory {
     struct {
-        const void *_Atomic caller;
+        _Atomic uintptr_t from; /* where the object lies */
+        uintptr_t len;
         void *found;
     } known[32];
     _Atomic unsigned used;

@@ -13,6 +13,7 @@
 #include "options.h"
 #include "process.h"
 #include "room.h"
+#include "stock.h"
 #include "torch_door.h"
 
 #include <dlfcn.h>
@@ -185,6 +186,10 @@ void *get_host_allocator(int8_t device)
     if (real == NULL) {
         void *library = dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY);
         real = library != NULL ? dlsym(library, GET_HOST_ALLOCATOR) : NULL;
+        if (real == NULL) { /* a libtorch in one piece, or by another name */
+            static struct stock_memory memory;
+            real = stock_of_library(&memory, CALLER, "libtorch", GET_HOST_ALLOCATOR);
+        }
         if (real == NULL) {
             return NULL;
         }

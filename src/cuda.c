@@ -5,7 +5,8 @@
 #include <dlfcn.h>
 #include <stdatomic.h>
 
-enum { OK = 0, OUT_OF_MEMORY = 2, NOT_READY = 600, CAPTURE_FIRST = 900, CAPTURE_LAST = 999 };
+enum { OK = 0, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, DEINITIALIZED = 4, INVALID_CONTEXT = 201, NOT_READY = 600 };
+enum { CONTEXT_IS_DESTROYED = 709, NOT_PERMITTED = 800, CAPTURE_FIRST = 900, CAPTURE_LAST = 999 };
 enum { PORTABLE = 1, RELAXED = 2, NO_TIMING = 2 };
 enum { LEGACY_STREAM = 1 };
 
@@ -25,10 +26,12 @@ static struct {
     int (*context_of)(void *stream, context *out);
     int (*capturing)(void *stream, int *status);
     int (*new_event)(void **event, unsigned flags);
+    int (*end_event)(void *event);
     int (*record)(void *event, void *stream);
     int (*query)(void *event);
     int (*wait_for_all)(void);
-    int (*number_of)(context c, unsigned long long *number); /* since 12.0; NULL before */
+    int (*number_of)(context c, unsigned long long *number); /* since 12.0; NULL before, and so is */
+    int (*identity_of)(void *stream, unsigned long long *number);
 } cuda;
 
 static const struct {
@@ -47,6 +50,7 @@ static const struct {
                  {&cuda.context_of, "cuStreamGetCtx"},
                  {&cuda.capturing, "cuStreamIsCapturing"},
                  {&cuda.new_event, "cuEventCreate"},
+                 {&cuda.end_event, "cuEventDestroy_v2"},
                  {&cuda.record, "cuEventRecord"},
                  {&cuda.query, "cuEventQuery"},
                  {&cuda.wait_for_all, "cuCtxSynchronize"}};
@@ -61,6 +65,7 @@ static bool bind_functions(void *library)
         *(void **)functions[i].place = found;
     }
     *(void **)&cuda.number_of = dlsym(library, "cuCtxGetId");
+    *(void **)&cuda.identity_of = dlsym(library, "cuStreamGetId");
     return true;
 }
 
@@ -169,20 +174,43 @@ static bool place(void *stream, int device, struct pt_place *out)
     return true;
 }
 
-/* In relaxed mode, for the sake of captures on other threads, and in the place's context. */
-static bool enter_place(const struct pt_place *at, int *saved)
+/* What an answer says of all that was asked of the driver before: that it is over, or nothing, as in a host callback,
+ * where the driver permits nothing (seen: 800 for all that has to do with contexts). */
+enum place_state { ENTERED, GONE, UNKNOWN };
+static enum place_state state_after(int error)
 {
-    context c;
+    bool gone = error == NOT_INITIALIZED || error == DEINITIALIZED || error == INVALID_CONTEXT ||
+                error == CONTEXT_IS_DESTROYED;
+    return error == OK ? ENTERED : gone ? GONE : UNKNOWN;
+}
+
+/* The context is still the one it was. A destroyed one must not be pushed: the driver does it, and its heap is corrupt
+ * then (seen). */
+static enum place_state state_of(const struct pt_place *at)
+{
+    context c = at->context;
+    unsigned flags;
+    int active = 1, error = at->device >= 0 ? cuda.state(at->device, &flags, &active) : OK;
+    unsigned long long number = at->number;
+    if (error == OK && active != 0 && at->device >= 0 && (error = cuda.retain(&c, at->device)) == OK) {
+        (void)cuda.release(at->device);
+    }
+    if (error == OK && active != 0 && cuda.number_of != NULL) {
+        error = cuda.number_of(c, &number);
+    }
+    return error != OK ? state_after(error) : active != 0 && c == at->context && number == at->number ? ENTERED : GONE;
+}
+
+/* In relaxed mode, for the sake of captures on other threads, and in the place's context. */
+static enum place_state enter_place(const struct pt_place *at, int *saved)
+{
+    enum place_state now = state_of(at);
     *saved = RELAXED;
-    bool alive = at->device < 0 || (primary(at->device, &c) && c == at->context && number_of(c) == at->number);
-    if (!alive || cuda.capture(saved) != OK) {
-        return false;
-    }
-    if (cuda.push(at->context) != OK) {
+    if (now == ENTERED && (now = state_after(cuda.capture(saved))) == ENTERED &&
+        (now = state_after(cuda.push(at->context))) != ENTERED) {
         (void)cuda.capture(saved);
-        return false;
     }
-    return true;
+    return now;
 }
 
 static void leave_place(int saved)
@@ -190,6 +218,14 @@ static void leave_place(int saved)
     context c;
     (void)cuda.pop(&c);
     (void)cuda.capture(&saved);
+}
+
+/* The legacy stream is one a context; whatever is asked of it may end a capture. */
+static uint64_t identity(void *stream)
+{
+    unsigned long long number = 0;
+    bool asks = (uintptr_t)stream > LEGACY_STREAM && cuda.identity_of != NULL;
+    return asks && cuda.identity_of(stream, &number) == OK ? number : 0;
 }
 
 static bool captured(void *stream)
@@ -203,44 +239,52 @@ static bool captured(void *stream)
     return error == OK && status != 0;
 }
 
-static void *mark(const struct pt_place *at, void *stream, void *event)
+static bool mark(const struct pt_place *at, void *stream, void **event)
 {
     int saved;
-    if (!enter_place(at, &saved)) {
-        return NULL;
+    void *made = *event;
+    if (enter_place(at, &saved) != ENTERED) {
+        return false;
     }
-    if ((event == NULL && cuda.new_event(&event, NO_TIMING) != OK) || cuda.record(event, stream) != OK) {
-        event = NULL;
+    bool noted = (made != NULL || cuda.new_event(&made, NO_TIMING) == OK) && cuda.record(made, stream) == OK;
+    if (!noted && *event == NULL && made != NULL) {
+        (void)cuda.end_event(made);
     }
     leave_place(saved);
-    return event;
+    *event = noted ? made : *event;
+    return noted;
 }
 
 /* With its context, or by an error of the device, a stream's work has ended too. */
 static enum pt_passed passed(const struct pt_place *at, void *event)
 {
     int saved, error;
-    if (!enter_place(at, &saved)) {
-        return PT_PASSED;
+    enum place_state now = enter_place(at, &saved);
+    if (now != ENTERED) {
+        return now == GONE ? PT_PASSED : PT_PENDING;
     }
     error = event != NULL ? cuda.query(event) : NOT_READY;
     leave_place(saved);
-    return error == NOT_READY || (error >= CAPTURE_FIRST && error <= CAPTURE_LAST) ? PT_PENDING : PT_PASSED;
+    bool pending = error == NOT_READY || error == NOT_PERMITTED || (error >= CAPTURE_FIRST && error <= CAPTURE_LAST);
+    return pending ? PT_PENDING : PT_PASSED;
 }
 
 static bool finish(void)
 {
     int count = 0, saved;
-    bool all = true;
-    (void)cuda.count(&count);
+    bool all = state_after(cuda.count(&count)) != UNKNOWN;
     for (int device = 0; device < count; device++) {
         struct pt_place at;
-        if (!place(NULL, device, &at) || !enter_place(&at, &saved)) {
-            continue;
+        if (!place(NULL, device, &at)) {
+            continue; /* it has no context */
         }
-        int error = cuda.wait_for_all();
-        all = all && (error < CAPTURE_FIRST || error > CAPTURE_LAST);
-        leave_place(saved);
+        enum place_state now = enter_place(&at, &saved);
+        if (now == ENTERED) {
+            int error = cuda.wait_for_all();
+            all = all && error != NOT_PERMITTED && (error < CAPTURE_FIRST || error > CAPTURE_LAST);
+            leave_place(saved);
+        }
+        all = all && now != UNKNOWN;
     }
     return all;
 }
@@ -267,6 +311,7 @@ const struct pt_runtime pt_runtime_cuda = {.library = "libcuda.so",
                                            .hold = hold,
                                            .let_go = let_go,
                                            .place = place,
+                                           .identity = identity,
                                            .captured = captured,
                                            .mark = mark,
                                            .passed = passed,

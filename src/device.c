@@ -138,16 +138,22 @@ bool pt_device_place(void *stream, int device, struct pt_place *out)
     return r != NULL && r->place(stream, device, out);
 }
 
+uint64_t pt_device_identity(void *stream)
+{
+    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    return r != NULL ? r->identity(stream) : 0;
+}
+
 bool pt_device_captured(void *stream)
 {
     const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
     return r != NULL && r->captured(stream);
 }
 
-void *pt_device_mark(const struct pt_place *place, void *stream, void *event)
+bool pt_device_mark(const struct pt_place *place, void *stream, void **event)
 {
     const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
-    return r != NULL ? r->mark(place, stream, event) : NULL;
+    return r != NULL && r->mark(place, stream, event);
 }
 
 enum pt_passed pt_device_passed(const struct pt_place *place, void *event)

@@ -35,8 +35,9 @@ int pt_device_error(void);
 /* ---- streams: what runtime.h says, for the runtime in this process; without one nothing is under way ---- */
 
 bool pt_device_place(void *stream, int device, struct pt_place *out);
+uint64_t pt_device_identity(void *stream);
 bool pt_device_captured(void *stream);
-void *pt_device_mark(const struct pt_place *place, void *stream, void *event);
+bool pt_device_mark(const struct pt_place *place, void *stream, void **event);
 enum pt_passed pt_device_passed(const struct pt_place *place, void *event);
 bool pt_device_finish(void);
 

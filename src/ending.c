@@ -58,6 +58,7 @@ void pt_ending_begin(void)
         return;
     }
     pt_magazine_close();
+    pt_idle_stop(); /* a device's driver goes away before our destructor runs */
     pt_table()->exit_ns = pt_table_now();
     pt_ending_count_held();
     pt_growth_judge_all();
@@ -69,7 +70,6 @@ void pt_ending_finish(void)
     if (!pt_process_owns_strictly()) {
         return;
     }
-    pt_idle_stop();
     if (!pt_guard_lock_at_the_end()) {
         return; /* the kernel unlocks what is left */
     }

@@ -10,8 +10,13 @@
 
 #include <string.h>
 
+/* Names of streams. Whatever happens on the legacy one ends the capture of any stream that waits for it (seen). */
+#define LEGACY_STREAM     1
+#define PER_THREAD_STREAM ((void *)2)
+
 #define PLACES_MOST 64
 #define USES_MOST   ((uint32_t)1 << 20)
+#define USES_MANY   8 /* of one block */
 
 /* Blocks to look at in one go; and how many of them may turn out to be waiting still, since each look costs. */
 #define LOOK_MOST 16
@@ -22,7 +27,10 @@
 struct use {
     void *stream, *event;
     uint32_t next;
+    uint64_t
+        identity; /* the stream's: its handle is given to another one once it is destroyed, though it still works */
     uint16_t place;
+    bool busy;       /* a thread is noting in it how far the stream is */
     bool marked;     /* the event says how far the stream has to get; else all that it is given until the drop counts */
     bool until_drop; /* somebody wants the latter, whatever others want */
 };
@@ -98,19 +106,37 @@ static void give_uses(struct pt_record *r)
 
 /* ---- uses ---- */
 
-/* The block's use by that stream, made if need be; 0 if there is no room for it. */
-static uint32_t use_of(struct pt_record *r, const struct pt_place *at, void *stream)
+/* Which of many streams by the name of cudaStreamPerThread, or by the same handle one after the other. */
+static uint64_t identity_of(void *stream)
+{
+    static _Atomic uint32_t threads;
+    static __thread uint32_t mine;
+    uint64_t identity = pt_device_identity(stream);
+    if (identity == 0 && stream == PER_THREAD_STREAM) { /* an old driver */
+        mine = mine != 0 ? mine : atomic_fetch_add(&threads, 1) + 1;
+        identity = mine;
+    }
+    return identity;
+}
+
+/* The block's use by that stream, made if need be; 0 if there is no room for it. `alone`: one that no other thread is
+ * noting something in. `others`: how many were looked at. */
+static uint32_t use_of(struct pt_record *r, const struct pt_place *at, void *stream, uint64_t identity, bool alone,
+                       unsigned *others)
 {
     uint32_t place = number_of_place(at), number = r->uses;
     if (place == PLACES_MOST) {
         return 0;
     }
-    while (number != 0 && (state.uses[number].stream != stream || state.uses[number].place != place)) {
+    while (number != 0 && (state.uses[number].stream != stream || state.uses[number].place != place ||
+                           state.uses[number].identity != identity || (alone && state.uses[number].busy))) {
+        ++*others;
         number = state.uses[number].next;
     }
     if (number == 0 && (number = take_use(place)) != 0) {
         struct use *u = &state.uses[number];
-        *u = (struct use){.stream = stream, .event = u->event, .next = r->uses, .place = (uint16_t)place};
+        *u = (struct use){
+            .stream = stream, .event = u->event, .next = r->uses, .identity = identity, .place = (uint16_t)place};
         r->uses = number;
     }
     return number;
@@ -148,22 +174,20 @@ static void never_again(const struct pt_found *f)
     leave(held);
 }
 
-/* An event that says how far a stream is becomes the use's, or a further use's if another thread was faster. Its block
- * may be gone by now: that copy was over so soon that somebody saw its end. */
-static void keep_event(const struct pt_found *f, uint32_t number, const struct pt_place *at, void *stream, void *event)
+/* An event, which says how far a stream is if that could be noted, becomes the use's. Its block may be gone by now:
+ * that copy was over so soon that somebody saw its end. */
+static void keep_event(const struct pt_found *f, uint32_t number, const struct pt_place *at, void *event, bool noted)
 {
     struct use *u = &state.uses[number];
-    struct pt_record *r = pt_table_record(f->number);
     struct pt_magazine *held = enter(f);
-    if (alive(f) && u->event == NULL) {
+    if (alive(f)) {
+        u->busy = false;
         u->event = event;
-        u->marked = !u->until_drop;
-    } else if (state.used + 1 < USES_MOST) { /* else it is lost, as the place of a million others */
+        u->marked = noted && !u->until_drop;
+    } else if (event != NULL && state.used + 1 < USES_MOST) { /* else it is lost, as the place of a million others */
         uint32_t place = number_of_place(at), another = ++state.used;
-        uint32_t *list = alive(f) ? &r->uses : &state.spare[place];
-        state.uses[another] =
-            (struct use){.stream = stream, .event = event, .next = *list, .place = (uint16_t)place, .marked = true};
-        *list = another;
+        state.uses[another] = (struct use){.event = event, .next = state.spare[place], .place = (uint16_t)place};
+        state.spare[place] = another;
     }
     leave(held);
 }
@@ -179,11 +203,37 @@ static bool mark_now(const struct pt_found *f, uint32_t number, const struct pt_
         state.uses[number].marked = false;
     }
     leave(held);
-    event = pt_device_mark(at, stream, event);
-    if (event != NULL) {
-        keep_event(f, number, at, stream, event);
+    bool noted = pt_device_mark(at, stream, &event);
+    keep_event(f, number, at, event, noted);
+    return noted;
+}
+
+/* A block that outlives its streams would have uses without end: one that is over goes. */
+static void retire_one(const struct pt_found *f)
+{
+    struct pt_record *r = pt_table_record(f->number);
+    uint32_t number = 0, *link = &r->uses;
+    struct pt_magazine *held = enter(f);
+    for (uint32_t *at = link; alive(f) && *at != 0; at = &state.uses[*at].next) { /* the oldest */
+        if (state.uses[*at].marked && !state.uses[*at].busy) {
+            link = at;
+            number = *at;
+        }
     }
-    return event != NULL;
+    if (number != 0) {
+        *link = state.uses[number].next;
+    }
+    leave(held);
+    if (number == 0) {
+        return;
+    }
+    struct use *u = &state.uses[number];
+    bool passed = pt_device_passed(&state.places[u->place], u->event) == PT_PASSED;
+    held = enter(f);
+    uint32_t *list = !passed && alive(f) ? &r->uses : &state.spare[u->place];
+    u->next = *list;
+    *list = number;
+    leave(held);
 }
 
 bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
@@ -196,24 +246,38 @@ bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
     if (f.number == 0 || f.state != PT_LIVE) {
         return false;
     }
+    if ((f.flags & PT_PAGEABLE) != 0) {
+        return true; /* copied by way of memory of the driver's, and never kept for reuse */
+    }
+    until_drop = until_drop && stream != PER_THREAD_STREAM; /* who drops it has another stream of that name */
     (void)pt_device_look();
     if (pt_device_captured(stream)) {
         never_again(&f);
         return true;
     }
     if (!pt_device_place(stream, device, &at)) {
-        return true; /* without a context nothing is under way */
+        if (pt_device_ready()) { /* else nothing is under way */
+            never_again(&f);
+        }
+        return true;
     }
+    uint64_t identity = identity_of(stream);
+    unsigned others = 0;
     struct pt_magazine *held = enter(&f);
-    uint32_t number = alive(&f) ? use_of(pt_table_record(f.number), &at, stream) : 0;
+    uint32_t number = alive(&f) ? use_of(pt_table_record(f.number), &at, stream, identity, !until_drop, &others) : 0;
     if (number != 0 && until_drop) {
         state.uses[number].until_drop = true;
         state.uses[number].marked = false;
+    } else if (number != 0) {
+        state.uses[number].busy = true;
     }
     leave(held);
     if (number == 0 ||
         (!until_drop && !mark_now(&f, number, &at, stream) && pt_device_passed(&at, NULL) == PT_PENDING)) {
         never_again(&f);
+    }
+    if (others >= USES_MANY) {
+        retire_one(&f);
     }
     return true;
 }
@@ -233,10 +297,9 @@ static bool over(const struct pt_record *r)
     for (uint32_t number = r->uses; number != 0; number = state.uses[number].next) {
         struct use *u = &state.uses[number];
         const struct pt_place *at = &state.places[u->place];
-        if (!u->marked && !pt_device_captured(u->stream)) {
-            void *event = pt_device_mark(at, u->stream, u->event);
-            u->event = event != NULL ? event : u->event;
-            u->marked = event != NULL;
+        bool may_ask = (uintptr_t)u->stream > LEGACY_STREAM || atomic_load(&captures) <= 0;
+        if (!u->marked && may_ask && !pt_device_captured(u->stream)) {
+            u->marked = pt_device_mark(at, u->stream, &u->event);
         }
         all = all && pt_device_passed(at, u->marked ? u->event : NULL) == PT_PASSED;
     }
@@ -321,9 +384,14 @@ uint32_t pt_flight_landed(bool all)
         }
         looks = count > 0 && looks > looked ? looks - looked : 0;
         pt_guard_lock();
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = count; i-- > looked;) { /* their turn is next */
+            pt_table_record(some[i])->next = state.first;
+            state.first = some[i];
+            state.last = state.last != 0 ? state.last : some[i];
+        }
+        for (uint32_t i = 0; i < looked; i++) {
             struct pt_record *r = pt_table_record(some[i]);
-            if (i >= looked || !is_over[i]) {
+            if (!is_over[i]) {
                 append(some[i]); /* behind the others: a slow stream holds nobody else up */
                 continue;
             }

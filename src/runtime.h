@@ -40,16 +40,20 @@ struct pt_runtime {
     /* Which place a stream belongs to; `device` < 0: the runtime has to tell. */
     bool (*place)(void *stream, int device, struct pt_place *out);
 
+    /* What tells the stream from all others, also from a later one by the same handle; 0: not known. */
+    uint64_t (*identity)(void *stream);
+
     /* Whether what the stream is given is being recorded for later. */
     bool (*captured)(void *stream);
 
-    /* Notes in `event` how far the stream has been given work; NULL: in a new one. Returns the event, or NULL. */
-    void *(*mark)(const struct pt_place *place, void *stream, void *event);
+    /* Notes in `*event` how far the stream has been given work; if it is NULL, in a new one. False: it could not, and the
+     * event is what it was. */
+    bool (*mark)(const struct pt_place *place, void *stream, void **event);
 
-    /* Whether that work is done. `event` NULL: only a place that is gone is done with everything. */
+    /* Whether that work is known to be done. `event` NULL: only a place that is gone is done with everything. */
     enum pt_passed (*passed)(const struct pt_place *place, void *event);
 
-    /* Waits for all work of all devices; false: not now, since a capture runs. */
+    /* Waits for all work of all devices; false: not now, since a capture runs, or this is a host callback. */
     bool (*finish)(void);
 
     int out_of_memory;  /* the code that says so */

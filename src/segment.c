@@ -306,7 +306,9 @@ void pt_segment_unlock(void *p, size_t len)
     size_t first = number_of(p), end = first + len / PT_PAGE;
     pthread_mutex_lock(&state.mutex);
     memset(&state.page[first], FREE, end - first);
-    give_back(first, end);
+    if (!pt_step_holds(p)) { /* a step is a sweep's: taking it back waits for the device, and jemalloc's locks are held here */
+        make_hole(first, end);
+    }
     pthread_mutex_unlock(&state.mutex);
 }
 

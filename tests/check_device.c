@@ -274,6 +274,27 @@ START_TEST(steps_and_mlocked_parts_do_not_mix)
 }
 END_TEST
 
+/* Under jemalloc's locks nothing is taken back from the driver, which waits for the device then. */
+START_TEST(a_step_goes_back_by_a_sweep)
+{
+    load();
+    fake_start(0);
+    ck_assert(pt_device_look());
+    ck_assert_int_eq(pt_segment_init(), 0);
+    char *a = pt_segment_take_small(64 * KIB, PT_PAGE);
+    pt_segment_unlock(a, 64 * KIB);
+    ck_assert_uint_eq(fake_count('s'), 1);
+    ck_assert_int_eq(pt_segment_relock(a, 64 * KIB), 0);
+    pt_segment_sweep();
+    ck_assert(fake_within(a, 64 * KIB));
+    pt_segment_unlock(a, 64 * KIB);
+    pt_segment_take_small(2 * MIB, PT_PAGE);
+    pt_segment_sweep();
+    ck_assert_uint_eq(fake_count('s'), 1);
+    ck_assert_uint_eq(pt_segment_small_locked(), 2 * MIB);
+}
+END_TEST
+
 START_TEST(after_the_drivers_end_nothing_is_asked_of_it)
 {
     start();
@@ -366,6 +387,7 @@ int main(void)
     tcase_add_test(tests, small_blocks_lie_in_one_registration_each);
     tcase_add_test(tests, population_leaves_no_thread_behind);
     tcase_add_test(tests, steps_and_mlocked_parts_do_not_mix);
+    tcase_add_test(tests, a_step_goes_back_by_a_sweep);
     tcase_add_test(tests, after_the_drivers_end_nothing_is_asked_of_it);
     tcase_add_test(tests, a_child_shares_and_owns_nothing);
     tcase_add_test(tests, memory_goes_back_to_the_kernel);

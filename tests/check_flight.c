@@ -1,4 +1,5 @@
 #include "device.h"
+#include "ending.h"
 #include "flight.h"
 #include "lock.h"
 #include "manager.h"
@@ -14,6 +15,8 @@
 /* tests/programs/fake_cuda.c: what a copy reads must not change before it is done, else it ends the process. */
 static void *(*fake_stream)(int);
 static void (*fake_run)(void *), (*fake_capture)(void *, int), (*fake_start)(int);
+static void (*fake_again)(void *), (*fake_refuse)(void *, int), (*fake_callback)(int), (*fake_destroy)(void *);
+static void *(*fake_context)(void);
 static size_t (*fake_count)(char);
 static int (*copy)(void *, const void *, size_t, int, void *);
 
@@ -31,6 +34,11 @@ static void start(void)
     *(void **)&fake_stream = dlsym(library, "fake_stream");
     *(void **)&fake_run = dlsym(library, "fake_run");
     *(void **)&fake_capture = dlsym(library, "fake_capture");
+    *(void **)&fake_again = dlsym(library, "fake_again");
+    *(void **)&fake_refuse = dlsym(library, "fake_refuse");
+    *(void **)&fake_callback = dlsym(library, "fake_callback");
+    *(void **)&fake_context = dlsym(library, "fake_context");
+    *(void **)&fake_destroy = dlsym(library, "fake_destroy");
     *(void **)&fake_count = dlsym(library, "fake_count");
     *(void **)&copy = dlsym(library, "cudaMemcpyAsync");
     fake_start(1);
@@ -360,6 +368,220 @@ START_TEST(a_child_has_nothing_in_flight)
 }
 END_TEST
 
+START_TEST(few_slow_blocks_hold_nobody_up)
+{
+    start();
+    void *slow = fake_stream(1), *fast = fake_stream(1);
+    for (int i = 0; i < 2 + _i; i++) {
+        pintensor_block a = pin(64 * KIB);
+        send(&a, slow);
+        unpin(&a);
+    }
+    pintensor_block a = pin(MIB);
+    send(&a, fast);
+    unpin(&a);
+    fake_run(fast);
+    bool found = false;
+    for (int i = 0; i < 20 && !found; i++) {
+        found = pin(MIB).data == a.data;
+    }
+    ck_assert(found);
+}
+END_TEST
+
+static void *send_on_ones_own(void *block)
+{
+    send(block, (void *)2);
+    return NULL;
+}
+
+/* cudaStreamPerThread is one name for many streams. The first one's work is never done here. */
+START_TEST(each_thread_has_a_stream_of_its_own)
+{
+    start();
+    pintensor_block a = pin(MIB);
+    pthread_t thread;
+    pthread_create(&thread, NULL, send_on_ones_own, &a);
+    pthread_join(thread, NULL);
+    send(&a, (void *)2);
+    fake_run((void *)2);
+    unpin(&a);
+    for (int i = 0; i < 20; i++) {
+        ck_assert_ptr_ne(pin(MIB).data, a.data);
+    }
+}
+END_TEST
+
+START_TEST(a_destroyed_streams_work_counts)
+{
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block a = pin(MIB);
+    send(&a, stream);
+    fake_again(stream); /* its copy is never done here */
+    send(&a, stream);
+    fake_run(stream);
+    unpin(&a);
+    for (int i = 0; i < 20; i++) {
+        ck_assert_ptr_ne(pin(MIB).data, a.data);
+    }
+}
+END_TEST
+
+START_TEST(a_block_that_outlives_many_streams)
+{
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block a = pin(MIB);
+    for (int i = 0; i < 1000; i++) {
+        send(&a, stream);
+        fake_run(stream);
+        fake_again(stream);
+    }
+    ck_assert_uint_le(fake_count('e'), 20);
+    unpin(&a);
+    ck_assert_ptr_eq(pin(MIB).data, a.data);
+}
+END_TEST
+
+START_TEST(what_is_not_locked_has_no_uses)
+{
+    setenv("PINTENSOR_ON_LIMIT", "pageable", 1);
+    setenv("FAKE_CUDA_FAIL", "1", 1);
+    limit_memlock(0, 0);
+    start();
+    void *stream = fake_stream(1);
+    for (int i = 0; i < 100; i++) {
+        pintensor_block a = pin(MIB);
+        ck_assert(pt_flight_use(a.data, stream, PT_FLIGHT_CURRENT, false));
+        unpin(&a);
+    }
+    ck_assert_uint_le(fake_count('e'), 1);
+}
+END_TEST
+
+/* In a callback the driver says of everything that it is not permitted, which is not that it is done. */
+START_TEST(a_host_callback_learns_nothing)
+{
+    if (_i == 1) {
+        setenv("PINTENSOR_REUSE", "strict", 1);
+    }
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block a = pin(MIB);
+    send(&a, stream);
+    unpin(&a);
+    fake_callback(1);
+    ck_assert_ptr_ne(pin(MIB).data, a.data);
+    fake_callback(0);
+    fake_run(stream);
+    ck_assert_ptr_eq(pin(MIB).data, a.data);
+}
+END_TEST
+
+START_TEST(a_destroyed_context_is_left_alone)
+{
+    start();
+    void *stream = fake_context();
+    pintensor_block a = pin(MIB);
+    send(&a, stream);
+    unpin(&a);
+    ck_assert_ptr_ne(pin(MIB).data, a.data);
+    fake_run(stream);
+    fake_destroy(stream);
+    ck_assert_ptr_eq(pin(MIB).data, a.data);
+}
+END_TEST
+
+START_TEST(events_that_cannot_be_recorded_do_not_pile_up)
+{
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block a = pin(MIB);
+    copy(device, a.data, a.bytes, 1, stream);
+    ck_assert(pt_flight_use(a.data, stream, 1, true));
+    fake_refuse(stream, 1);
+    unpin(&a);
+    for (int i = 0; i < 50; i++) {
+        ck_assert_ptr_ne(pin(MIB).data, a.data);
+    }
+    ck_assert_uint_le(fake_count('e'), 1);
+    fake_refuse(stream, 0);
+    fake_run(stream);
+    ck_assert_ptr_eq(pin(MIB).data, a.data);
+}
+END_TEST
+
+START_TEST(the_default_stream_is_let_alone_during_captures)
+{
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block a = pin(MIB);
+    copy(device, a.data, a.bytes, 1, NULL);
+    ck_assert(pt_flight_use(a.data, NULL, 1, true));
+    fake_capture(stream, 1);
+    pt_flight_capture(1);
+    unpin(&a);
+    ck_assert_ptr_ne(pin(MIB).data, a.data);
+    fake_capture(stream, 0);
+    pt_flight_capture(-1);
+    ck_assert_ptr_ne(pin(MIB).data, a.data);
+    fake_run(NULL);
+    ck_assert_ptr_eq(pin(MIB).data, a.data);
+}
+END_TEST
+
+/* CUDA takes its driver apart then, in destructors that run before ours. */
+START_TEST(when_exit_has_begun_no_thread_asks_the_driver)
+{
+    setenv("PINTENSOR_IDLE", "0", 1);
+    start();
+    void *stream = fake_stream(1);
+    pintensor_block a = pin(MIB);
+    send(&a, stream);
+    unpin(&a);
+    size_t before = fake_count('c');
+    for (int i = 0; i < 100 && fake_count('c') == before; i++) {
+        usleep(10000);
+    }
+    ck_assert_uint_gt(fake_count('c'), before); /* the thread is there */
+    pt_ending_begin();
+    usleep(200000);
+    before = fake_count('c');
+    usleep(300000);
+    ck_assert_uint_eq(fake_count('c'), before);
+}
+END_TEST
+
+static pintensor_block shared_by_all;
+
+static void *use_again_and_again(void *stream)
+{
+    for (int i = 0; i < 20000; i++) {
+        REQUIRE(pt_flight_use(shared_by_all.data, stream, PT_FLIGHT_CURRENT, false));
+    }
+    return NULL;
+}
+
+START_TEST(threads_that_use_one_block_make_few_events)
+{
+    start();
+    void *stream = fake_stream(1);
+    shared_by_all = pin(MIB);
+    pthread_t threads[6];
+    for (int i = 0; i < 6; i++) {
+        pthread_create(&threads[i], NULL, use_again_and_again, stream);
+    }
+    for (int i = 0; i < 6; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    ck_assert_uint_le(fake_count('e'), 6);
+    fake_run(stream);
+    unpin(&shared_by_all);
+    ck_assert_ptr_eq(pin(MIB).data, shared_by_all.data);
+}
+END_TEST
+
 int main(void)
 {
     TCase *t = tcase_create("flight");
@@ -378,5 +600,16 @@ int main(void)
     tcase_add_test(t, foreign_memory_is_nobody_of_ours);
     tcase_add_test(t, many_threads_and_streams);
     tcase_add_test(t, a_child_has_nothing_in_flight);
+    tcase_add_loop_test(t, few_slow_blocks_hold_nobody_up, 0, 20);
+    tcase_add_test(t, each_thread_has_a_stream_of_its_own);
+    tcase_add_test(t, a_destroyed_streams_work_counts);
+    tcase_add_test(t, a_block_that_outlives_many_streams);
+    tcase_add_test(t, what_is_not_locked_has_no_uses);
+    tcase_add_loop_test(t, a_host_callback_learns_nothing, 0, 2);
+    tcase_add_test(t, a_destroyed_context_is_left_alone);
+    tcase_add_test(t, events_that_cannot_be_recorded_do_not_pile_up);
+    tcase_add_test(t, the_default_stream_is_let_alone_during_captures);
+    tcase_add_test(t, when_exit_has_begun_no_thread_asks_the_driver);
+    tcase_add_test(t, threads_that_use_one_block_make_few_events);
     return suite_run("flight", t);
 }

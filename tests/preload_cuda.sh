@@ -37,6 +37,15 @@ run "$work/cuda_job" "$lib/libcuda.so.1" none
 is 'no runtime at all: an error' "$status ${out%%$'\n'*}" '0 foreign 100 100'
 lacks 'no rule of the driver was broken' "$err" fake_cuda
 
+export CUDA_JOB_EVERYWHERE=1
+stock "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
+is 'many places, and an allocator of its own: stock' "$status $out" "0 everywhere 100, torch's"
+run env LD_DEBUG=files "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
+is 'a libtorch by another name keeps its allocator' "$status $out" "0 everywhere 100, torch's"
+looks=$(grep -c 'opening file=.*/op\.so' <<<"$err")
+is 'an object is looked into a few times, however many places of it call' "$((looks < 10))" 1
+unset CUDA_JOB_EVERYWHERE
+
 PINTENSOR_REUSE=strict run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
 has 'strict: while a stream is captured, nobody waits for the device' "$out" 'capture 401 401 0 1'
 

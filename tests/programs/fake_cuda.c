@@ -3,11 +3,15 @@
  *
  *   fake_start(device)   initialises the driver and makes the device's context, as a CUDA program does; -1: no context
  *   fake_stop()          the driver shuts down
- *   fake_count(what)     's' ranges registered now, 'r' registrations ever, 'h' calls of cudaHostRegister that came here
+ *   fake_count(what)     'c' calls that need a context, 'e' events, 's' ranges registered now, 'r' registrations ever, 'h' calls of cudaHostRegister that came here
  *   fake_holds(p, len)   whether exactly this range is registered
  *   fake_within(p, len)  whether one registration covers it, as a copy needs
  *   fake_stream(device)  a stream; what it is given is done when fake_run(stream) is called, not before
  *   fake_capture(s, on)  the stream begins or ends to be captured
+ *   fake_again(s)        the stream is destroyed, and its handle another one's
+ *   fake_refuse(s, on)   no event can be recorded on the stream
+ *   fake_callback(on)    this thread is in a host callback, in which the driver answers next to nothing
+ *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
  *
  * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory) */
 #include <pthread.h>
@@ -18,9 +22,9 @@
 #include <unistd.h>
 
 enum { OK, INVALID_VALUE, OUT_OF_MEMORY, NOT_INITIALIZED, DEINITIALIZED };
-enum { INVALID_CONTEXT = 201, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713 };
+enum { INVALID_CONTEXT = 201, DESTROYED_CONTEXT = 709, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713, NOT_PERMITTED = 800 };
 enum { NOT_READY = 600, ILLEGAL_STATE = 401, CAPTURED_EVENT = 907 };
-enum { DEVICES = 4, MOST = 65536, STREAMS = 64, COPIES = 1024, GLOBAL = 0, RELAXED = 2 };
+enum { DEVICES = 4, MOST = 65536, STREAMS = 64, CONTEXTS = 8, COPIES = 1024, GLOBAL = 0, RELAXED = 2 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pid_t started_by;
@@ -33,7 +37,8 @@ static size_t held_count, ever, through_the_runtime;
 
 /* Work on a stream is numbered; a copy remembers what it has to read. */
 static struct stream {
-    int device, capturing;
+    int device, capturing, refusing;
+    unsigned long long id; /* past what the handle was given before */
     unsigned long given, done;
 } streams[STREAMS], legacy;
 static __thread struct stream per_thread;
@@ -44,13 +49,16 @@ static struct copy {
     unsigned char *to;
     size_t bytes;
 } copies[COPIES];
-static int stream_count, program_device;
+static int stream_count, program_device, context_count, destroyed[CONTEXTS];
+static size_t events, calls;
 struct event {
     struct stream *stream;
     unsigned long number;
     int captured;
+    struct event *next;
 };
-static __thread int mode = GLOBAL, depth, mine[16];
+static struct event *all_events;
+static __thread int mode = GLOBAL, depth, mine[16], in_callback;
 
 static void broken(const char *rule)
 {
@@ -60,9 +68,15 @@ static void broken(const char *rule)
     _exit(70);
 }
 
-static int usable(void)
+static int running(void)
 {
     return stopped ? DEINITIALIZED : started_by != getpid() ? NOT_INITIALIZED : OK;
+}
+
+/* Seen on an H100, driver 13.0: in a callback all calls fail that ask for a context, and those that have one work. */
+static int usable(void)
+{
+    return in_callback ? NOT_PERMITTED : running();
 }
 
 void fake_start(int device)
@@ -81,7 +95,7 @@ void fake_stop(void)
 
 size_t fake_count(char what)
 {
-    return what == 's' ? held_count : what == 'r' ? ever : through_the_runtime;
+    return what == 'c' ? calls : what == 'e' ? events : what == 's' ? held_count : what == 'r' ? ever : through_the_runtime;
 }
 
 static size_t place_of(const void *p)
@@ -156,8 +170,21 @@ int cuDevicePrimaryCtxRelease_v2(int device)
     return OK;
 }
 
+/* Contexts beside the primary ones come after them. */
+static int is_destroyed(const void *context)
+{
+    size_t number = (size_t)(uintptr_t)context;
+    return number > DEVICES && destroyed[number - DEVICES - 1];
+}
+
 int cuCtxPushCurrent_v2(void *context)
 {
+    if (usable() != OK) {
+        return usable();
+    }
+    if (is_destroyed(context)) {
+        broken("a context was used after its end"); /* the real one says OK, and the heap is corrupt then */
+    }
     if (depth == 16) {
         broken("contexts were pushed and not popped");
     }
@@ -167,6 +194,9 @@ int cuCtxPushCurrent_v2(void *context)
 
 int cuCtxPopCurrent_v2(void **context)
 {
+    if (usable() != OK) {
+        return usable();
+    }
     if (depth == 0) {
         broken("a context was popped that nobody pushed");
     }
@@ -179,13 +209,14 @@ int cuThreadExchangeStreamCaptureMode(int *other)
     int before = mode;
     mode = *other;
     *other = before;
-    return usable();
+    return running();
 }
 
 static int may_call(const char *what)
 {
-    if (usable() != OK) {
-        return usable();
+    __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
+    if (running() != OK) {
+        return running();
     }
     if (mode != RELAXED) {
         broken(what);
@@ -274,6 +305,45 @@ void fake_capture(void *handle, int on)
     stream_of(handle)->capturing = on;
 }
 
+void fake_refuse(void *handle, int on)
+{
+    stream_of(handle)->refusing = on;
+}
+
+void fake_callback(int on)
+{
+    in_callback = on;
+}
+
+/* The driver hands the handle of a destroyed stream out again, also while its work is under way (seen). */
+void fake_again(void *handle)
+{
+    struct stream *s = stream_of(handle), *old = fake_stream(s->device);
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < COPIES; i++) {
+        copies[i].stream = copies[i].stream == s ? old : copies[i].stream;
+    }
+    for (struct event *e = all_events; e != NULL; e = e->next) {
+        e->stream = e->stream == s ? old : e->stream;
+    }
+    old->given = s->given;
+    old->done = s->done;
+    s->given = s->done = 0;
+    s->id++;
+    pthread_mutex_unlock(&mutex);
+    stream_count -= old->done == old->given; /* nothing is left to do */
+}
+
+void *fake_context(void)
+{
+    return fake_stream(DEVICES + context_count++);
+}
+
+void fake_destroy(void *stream)
+{
+    destroyed[stream_of(stream)->device - DEVICES] = 1;
+}
+
 static unsigned long sum_of(const unsigned char *p, size_t bytes)
 {
     unsigned long sum = bytes;
@@ -309,14 +379,14 @@ static int current_device(void)
 
 int cuCtxGetDevice(int *device)
 {
-    *device = current_device();
+    *device = current_device() < DEVICES ? current_device() : program_device;
     return usable();
 }
 
 int cuCtxGetId(void *context, unsigned long long *number)
 {
     *number = 1000 + (uintptr_t)context;
-    return usable();
+    return usable() == OK && is_destroyed(context) ? DESTROYED_CONTEXT : usable();
 }
 
 int cuStreamGetCtx(void *handle, void **context)
@@ -326,10 +396,21 @@ int cuStreamGetCtx(void *handle, void **context)
     return usable();
 }
 
+int cuStreamGetId(void *handle, unsigned long long *id)
+{
+    struct stream *s = stream_of(handle);
+    static __thread char mine;
+    if (s == &legacy) {
+        broken("the default stream was asked for something, which ends captures");
+    }
+    *id = s == &per_thread ? (uintptr_t)&mine : (uintptr_t)s + s->id;
+    return running();
+}
+
 int cuStreamIsCapturing(void *handle, int *status)
 {
     *status = stream_of(handle)->capturing;
-    return usable();
+    return running();
 }
 
 int cuEventCreate(void **event, unsigned flags)
@@ -338,8 +419,23 @@ int cuEventCreate(void **event, unsigned flags)
         broken("an event that takes times, which costs");
     }
     int error = may_call("an event made outside of relaxed capture mode");
-    *event = error == OK ? calloc(1, sizeof(struct event)) : NULL;
+    struct event *e = error == OK ? calloc(1, sizeof(struct event)) : NULL;
+    *event = e;
+    if (e != NULL) {
+        pthread_mutex_lock(&mutex);
+        e->next = all_events;
+        all_events = e;
+        pthread_mutex_unlock(&mutex);
+    }
+    __atomic_add_fetch(&events, error == OK, __ATOMIC_SEQ_CST);
     return error;
+}
+
+int cuEventDestroy_v2(void *event)
+{
+    (void)event; /* it stays in the list */
+    __atomic_sub_fetch(&events, 1, __ATOMIC_SEQ_CST);
+    return OK;
 }
 
 int cuEventRecord(void *event, void *handle)
@@ -349,8 +445,19 @@ int cuEventRecord(void *event, void *handle)
     if (error == OK && s != &legacy && s != &per_thread && s->device != current_device()) {
         broken("an event recorded in another context than its stream's");
     }
+    for (int i = 0; i < stream_count && error == OK && s == &legacy; i++) {
+        if (streams[i].capturing) {
+            broken("the use of the default stream ended a capture"); /* that of a stream which waits for it */
+        }
+    }
+    if (error == OK && s->refusing) {
+        return INVALID_VALUE;
+    }
     if (error == OK) {
-        *(struct event *)event = (struct event){.stream = s, .number = s->given, .captured = s->capturing};
+        struct event *e = event;
+        e->stream = s;
+        e->number = s->given;
+        e->captured = s->capturing;
     }
     return error;
 }
@@ -359,7 +466,7 @@ int cuEventQuery(void *event)
 {
     const struct event *e = event;
     int error = may_call("an event asked outside of relaxed capture mode");
-    return error != OK ? error : e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
+    return error != OK ? error : e->stream == NULL ? OK : e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
 }
 
 int cuCtxSynchronize(void)
