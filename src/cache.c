@@ -3,6 +3,7 @@
 #include "pages.h"
 #include "table.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 /* Sizes fall into bins, eight a doubling, like jemalloc's classes from 16 KiB on. */
@@ -30,8 +31,8 @@ void pt_cache_init(void)
     memset(&cache, 0, sizeof cache);
 }
 
-/* The list by age stays in order. Who comes late, from a magazine, looks for its place among the newest few; should those be
- * younger without exception, it passes for as young as the last of them. */
+/* The list by age stays in order. Who comes late, from a magazine, looks for its place among the newest few; should
+ * those be younger without exception, it passes for as young as the last of them. */
 static uint32_t place_by_age(uint64_t *since_ns)
 {
     enum { LOOK_MOST = 32 };
@@ -104,7 +105,10 @@ static uint32_t search_bin(unsigned bin, size_t need)
         if (r->locked == need) {
             return n;
         }
-        if (r->capacity >= need && (best == 0 || r->locked > pt_table_record(best)->locked)) {
+        /* A registration can be neither cut nor added to, and a new one would wait for the device. */
+        bool fits =
+            (r->flags & PT_REGISTERED) != 0 ? r->locked >= need && r->locked - need <= need / 20 : r->capacity >= need;
+        if (fits && (best == 0 || r->locked > pt_table_record(best)->locked)) {
             best = n;
         }
     }
@@ -113,7 +117,8 @@ static uint32_t search_bin(unsigned bin, size_t need)
 
 uint32_t pt_cache_take(size_t need)
 {
-    /* Up to twice the size is cut down, down to half is topped up: beyond that a fresh block costs less. */
+    /* What is mlocked is cut down from up to twice the size, and topped up from half: beyond that a fresh block costs
+     * less. What is registered serves as it is, if that is little too much. */
     unsigned first = bin_of(need), last = bin_of(need * 2), least = bin_of(need / 2);
     uint32_t found = 0;
     for (unsigned bin = first; found == 0 && bin <= last; bin++) {

@@ -1,6 +1,7 @@
 #include "idle.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -8,14 +9,20 @@
 enum { ABSENT, PRESENT, STOPPED };
 static _Atomic int watcher;
 static bool (*tick)(void);
+static void (*errand)(void);
 static uint64_t idle_seconds;
+static sem_t errands;
 
 /* Looks often enough that nothing stays more than a quarter longer than it should. */
-static struct timespec interval(void)
+static struct timespec next_tick(void)
 {
     uint64_t ms = idle_seconds * 1000 / 4;
     ms = ms < 50 ? 50 : ms > 10000 ? 10000 : ms;
-    return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    uint64_t ns = (uint64_t)t.tv_nsec + ms % 1000 * 1000000;
+    return (struct timespec){.tv_sec = t.tv_sec + (time_t)(ms / 1000 + ns / 1000000000),
+                             .tv_nsec = (long)(ns % 1000000000)};
 }
 
 static bool claim(void)
@@ -28,21 +35,25 @@ static bool claim(void)
 static void *watch(void *unused)
 {
     (void)unused;
-    struct timespec pause = interval();
     do {
         do {
-            nanosleep(&pause, NULL);
+            struct timespec until = next_tick();
+            while (sem_timedwait(&errands, &until) == 0 && atomic_load(&watcher) == PRESENT) {
+                errand();
+            }
         } while (atomic_load(&watcher) == PRESENT && tick());
         int present = PRESENT;
         (void)atomic_compare_exchange_strong(&watcher, &present, ABSENT);
         /* What became idle just before that saw a thread still present: look once more. */
-    } while (atomic_load(&watcher) == ABSENT && tick() && claim());
+    } while (atomic_load(&watcher) == ABSENT && (errand(), tick()) && claim());
     return NULL;
 }
 
-void pt_idle_init(bool (*when_it_ticks)(void), uint64_t seconds)
+void pt_idle_init(bool (*when_it_ticks)(void), void (*when_woken)(void), uint64_t seconds)
 {
     tick = when_it_ticks;
+    errand = when_woken;
+    sem_init(&errands, 0, 0);
     idle_seconds = seconds;
     atomic_store(&watcher, ABSENT);
 }
@@ -67,6 +78,13 @@ void pt_idle_watch(void)
     }
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+bool pt_idle_wake(void)
+{
+    pt_idle_watch();
+    sem_post(&errands);
+    return atomic_load(&watcher) != ABSENT;
 }
 
 void pt_idle_stop(void)

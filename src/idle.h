@@ -6,11 +6,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* `tick` gives back what has been idle for `seconds` and says whether anything is left to watch. */
-void pt_idle_init(bool (*tick)(void), uint64_t seconds);
+/* `tick` gives back what has been idle for `seconds` and says whether anything is left to watch; `errand` does what
+ * pt_idle_wake() was called for. */
+void pt_idle_init(bool (*tick)(void), void (*errand)(void), uint64_t seconds);
 
 /* Something became idle. Cheap when the thread runs already. With no lock held. */
 void pt_idle_watch(void);
+
+/* There is something that this thread is not to wait for. False: no thread can be had for it. Once it was stopped, the
+ * process ends, and nothing of the kind needs to be done any more. */
+bool pt_idle_wake(void);
 
 void pt_idle_stop(void);
 

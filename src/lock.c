@@ -96,29 +96,10 @@ void pt_lock_drop(void *p, size_t len, bool registered)
     registered ? pt_lock_unregister(p, len) : pt_lock_release(p, len);
 }
 
-/* A registration cannot be cut or added to, and a copy must not cross from one into another: it is made anew, of pages
- * that mostly are there already. */
-static int reregister(char *p, size_t from, size_t to, bool *registered)
-{
-    pt_device_unregister(p, from);
-    atomic_fetch_sub(&locked, from);
-    if (to < from) {
-        pt_pages_discard(p + to, from - to);
-    }
-    int error = pt_lock_hold(p, to, registered);
-    if (error != 0) {
-        pt_pages_discard(p, from);
-    }
-    return error;
-}
-
-int pt_lock_resize(void *p, size_t from, size_t to, bool *registered)
+int pt_lock_resize(void *p, size_t from, size_t to)
 {
     char *end = (char *)p + from;
     int error = 0;
-    if (*registered && from != to) {
-        return reregister(p, from, to, registered);
-    }
     if (from > to) {
         pt_lock_release(end - (from - to), from - to);
     } else if (from < to && (error = pt_lock_acquire(end, to - from)) != 0) {

@@ -26,8 +26,8 @@ void pt_lock_unregister(void *p, size_t len);
 int pt_lock_hold(void *p, size_t len, bool *registered);
 void pt_lock_drop(void *p, size_t len, bool registered);
 
-/* A range that is held gets shorter or longer; its contents are undefined then. On failure nothing of it is held. */
-int pt_lock_resize(void *p, size_t from, size_t to, bool *registered);
+/* A range that is mlocked gets shorter or longer. On failure nothing of it is held. */
+int pt_lock_resize(void *p, size_t from, size_t to);
 
 /* A range that was mlocked becomes registered, in place. On failure it stays as it is. */
 int pt_lock_convert(void *p, size_t len);

@@ -4,9 +4,11 @@
 #include "arena.h"
 #include "cache.h"
 #include "device.h"
+#include "exact.h"
 #include "flight.h"
 #include "gather.h"
 #include "guard.h"
+#include "idle.h"
 #include "lock.h"
 #include "options.h"
 #include "pages.h"
@@ -16,16 +18,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* Up to 8 MiB a block gets its own locked pages only while few do, since each may cost two mappings of the 65,530
- * that the kernel allows; past that many, such blocks share segments. Larger ones are always exact. */
-#define EXACT_ALWAYS ((size_t)8 << 20)
-#define EXACT_FEW    12000
-
 /* Free bytes that the small region may hold before they count, and are worth purging. */
 #define SMALL_SLACK ((size_t)1 << 20)
 
 static struct {
-    _Atomic size_t exact_few;          /* live or cached exact blocks below EXACT_ALWAYS */
     size_t exact_live, small_live;     /* locked bytes of live blocks in either region */
     size_t flying_exact, flying_small; /* of dropped blocks that a device still uses */
     size_t pending;                    /* exact bytes that threads are locking at this moment */
@@ -33,6 +29,8 @@ static struct {
     unsigned small_unchanged;          /* how many ticks it has been that */
     size_t small_purged_at;            /* the small region's locked bytes when it was last purged */
 } state;
+
+static _Atomic bool purge_wanted; /* of the idle thread */
 
 static void thread_ends(void)
 {
@@ -43,6 +41,7 @@ void pt_room_reset(void)
 {
     memset(&state, 0, sizeof state);
     pt_cache_init();
+    pt_exact_reset();
     pt_magazine_reset(thread_ends);
 }
 
@@ -83,30 +82,6 @@ static uint32_t choose_victims(void)
     return victims;
 }
 
-/* Gives blocks of the exact region back for good; returns their bytes. Without the lock: nobody else knows them. */
-static size_t destroy(uint32_t number)
-{
-    size_t bytes = 0;
-    while (number != 0) {
-        struct pt_record *r = pt_table_record(number);
-        uint32_t next = r->next;
-        bytes += r->locked;
-        pt_table_unindex(number);
-        if ((r->flags & PT_PAGEABLE) != 0) {
-            pt_pages_unlock((void *)r->base, pt_pages_up(r->asked, PT_PAGE));
-        } else {
-            pt_lock_drop((void *)r->base, r->locked, (r->flags & PT_REGISTERED) != 0);
-        }
-        pt_arena_exact_free((void *)r->base);
-        pt_guard_lock();
-        state.exact_few -= r->capacity < EXACT_ALWAYS;
-        pt_table_give_record(number);
-        pt_guard_unlock();
-        number = next;
-    }
-    return bytes;
-}
-
 static bool small_wants_purge(void)
 {
     size_t locked = pt_segment_small_locked(), unused = small_unused();
@@ -145,7 +120,7 @@ static bool settle(bool all)
         if (small != NULL) {
             pt_arena_small_free(small);
         }
-        destroy(victims);
+        pt_exact_dismiss(victims);
     }
     return any;
 }
@@ -173,7 +148,7 @@ void pt_room_take_back(size_t (*from)(void))
     state.exact_live -= from();
     uint32_t victims = choose_victims();
     pt_guard_unlock();
-    destroy(victims);
+    pt_exact_dismiss(victims);
 }
 
 void pt_room_take_back_all(void)
@@ -183,7 +158,7 @@ void pt_room_take_back_all(void)
         gather_all();
         uint32_t victims = choose_victims();
         pt_guard_unlock();
-        destroy(victims);
+        pt_exact_dismiss(victims);
     }
 }
 
@@ -225,71 +200,21 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
             gather_all();
             number = number != 0 ? number : pt_cache_take(need);
         }
+        const struct pt_record *r = pt_table_record(number);
+        if (number != 0 && (r->flags & PT_REGISTERED) != 0) {
+            state.pending += r->locked - need; /* it stays as long as it is */
+        }
         victims = choose_victims();
         pt_guard_unlock();
-        destroy(victims);
+        pt_exact_dismiss(victims);
     }
 
-    struct pt_record *r = pt_table_record(number);
-    *reused = number != 0 && r->locked >= need;
-    if (number != 0 && r->locked != need) {
-        bool registered = (r->flags & PT_REGISTERED) != 0;
-        int refused = pt_lock_resize((void *)r->base, r->locked, need, &registered);
-        pt_table_write_begin(r);
-        r->locked = refused == 0 ? need : 0;
-        r->flags = (uint8_t)(registered ? r->flags | PT_REGISTERED : r->flags & ~PT_REGISTERED);
-        pt_table_write_end(r);
-        if (refused != 0) {
-            r->next = 0;
-            destroy(number);
-            number = 0;
-        }
-    }
-    if (number != 0) {
+    *reused = number != 0 && pt_table_record(number)->locked >= need;
+    if (number != 0 && pt_exact_fit(number, need)) {
         return number;
     }
-
-    (void)pt_device_look(); /* a block made from here on may be registered */
-    size_t capacity;
-    void *base = pt_arena_exact(bytes, &capacity);
-    if (base == NULL) {
-        *error = ENOBUFS;
-        return 0;
-    }
-    bool registered = false;
-    if (locked && pt_lock_hold(base, need, &registered) != 0) {
-        *error = pt_lock_error();
-        pt_arena_exact_free(base);
-        return 0;
-    }
-    pt_guard_lock();
-    number = pt_table_take_record();
-    if (number != 0) {
-        r = pt_table_record(number);
-        pt_table_write_begin(r);
-        r->state = PT_CACHED;
-        r->flags = (uint8_t)(PT_EXACT | (locked ? 0 : PT_PAGEABLE) | (registered ? PT_REGISTERED : 0));
-        r->base = (uintptr_t)base;
-        r->asked = bytes;
-        r->locked = locked ? need : 0;
-        r->capacity = capacity;
-        pt_table_write_end(r);
-        if (pt_table_index(number) != 0) {
-            pt_table_give_record(number);
-            number = 0;
-        } else {
-            state.exact_few += capacity < EXACT_ALWAYS;
-        }
-    }
-    pt_guard_unlock();
-    if (number == 0) {
-        if (locked) {
-            pt_lock_drop(base, need, registered);
-        }
-        pt_arena_exact_free(base);
-        *error = ENOMEM;
-    }
-    return number;
+    pt_exact_give_way();
+    return pt_exact_make(bytes, locked, error);
 }
 
 /* A record for a block in a shared, locked segment. The index is set when the block goes live. */
@@ -329,7 +254,7 @@ static uint32_t make_small(size_t bytes, bool *reused, int *error)
 uint32_t pt_room_make(size_t bytes, bool *reused, int *error)
 {
     settle(pt_flight_strict() && state.flying_small > SMALL_SLACK);
-    bool exact = bytes > PT_ARENA_SLAB_MOST && (bytes >= EXACT_ALWAYS || state.exact_few < EXACT_FEW);
+    bool exact = pt_exact_may(bytes);
     uint32_t number = exact ? make_exact(bytes, true, reused, error) : make_small(bytes, reused, error);
     if (exact && number == 0) {
         pt_guard_lock();
@@ -432,8 +357,11 @@ void pt_room_clean(const struct pt_leftover *left)
     if (left->small != NULL) {
         pt_arena_small_free(left->small);
     }
-    destroy(left->victims);
-    if (left->purge) {
+    pt_exact_dismiss(left->victims);
+    if (left->purge && pt_device_found()) {
+        atomic_store(&purge_wanted, true); /* it may have to wait for the device */
+        (void)pt_idle_wake();
+    } else if (left->purge) {
         pt_arena_small_purge();
     }
 }
@@ -461,7 +389,7 @@ size_t pt_room_trim(void)
     }
     pt_table()->counters.cached_locked = 0;
     pt_guard_unlock();
-    size_t bytes = destroy(victims), small = pt_segment_small_locked();
+    size_t bytes = pt_exact_destroy(victims) + pt_exact_destroy_dismissed(), small = pt_segment_small_locked();
     pt_arena_small_purge();
     pt_segment_unlock_ahead();
     size_t left = pt_segment_small_locked();
@@ -471,6 +399,14 @@ size_t pt_room_trim(void)
 bool pt_room_wait(void)
 {
     return settle(true);
+}
+
+void pt_room_errand(void)
+{
+    (void)pt_exact_destroy_dismissed();
+    if (atomic_exchange(&purge_wanted, false)) {
+        pt_arena_small_purge();
+    }
 }
 
 bool pt_room_tick(void)
@@ -495,7 +431,7 @@ bool pt_room_tick(void)
     bool quiet = state.small_unchanged > 4;
     bool busy = kept || pt_cache_bytes() > 0 || pt_flight_waiting() || (unused > 0 && state.small_unchanged <= 8);
     pt_guard_unlock();
-    destroy(victims);
+    pt_exact_destroy(victims);
     pt_arena_small_decay();
     if (quiet) {
         pt_segment_unlock_ahead();

@@ -58,6 +58,9 @@ size_t pt_room_trim(void);
 /* Waits for the devices, if they still use dropped blocks; true if any can be used again now. */
 bool pt_room_wait(void);
 
+/* What program's threads left to the idle one, since a device could be waited for. */
+void pt_room_errand(void);
+
 /* Gives back what has been idle for too long; false when nothing is left to watch. */
 bool pt_room_tick(void);
 

@@ -12,13 +12,13 @@
 #include <sys/resource.h>
 
 /* Address space is free; MemTotal is no guide to it, since virtual machines grow. */
-#define RANGE_LARGEST ((size_t)4 << 40)
+#define RANGE_LARGEST  ((size_t)4 << 40)
 #define RANGE_SMALLEST ((size_t)256 << 20)
 
 /* Segments are locked ahead of need by a sixteenth of what is locked already, within these bounds: few
  * system calls for big heaps, little waste for small ones. */
 #define AHEAD_LEAST ((size_t)64 << 10)
-#define AHEAD_MOST PT_HUGE
+#define AHEAD_MOST  PT_HUGE
 
 #define OPEN_STEP ((size_t)4 << 20)
 
@@ -62,8 +62,7 @@ int pt_segment_init(void)
     size_t size = largest_range();
     char *base = NULL;
     bool shared = pt_device_in_use();
-    while (size >= RANGE_SMALLEST &&
-           (base = shared ? pt_pages_reserve_shared(size) : pt_pages_reserve(size)) == NULL) {
+    while (size >= RANGE_SMALLEST && (base = shared ? pt_pages_reserve_shared(size) : pt_pages_reserve(size)) == NULL) {
         size /= 2;
     }
     if (base == NULL) {
@@ -168,23 +167,23 @@ static int restore_step(const char *p)
 static char *take_registered(size_t size, size_t align)
 {
     char *p = (char *)pt_pages_up((uintptr_t)state.next[SMALL], align);
-    if (state.registers && p + size <= state.locked) {
-        if (restore_step(p) != 0) {
-            return NULL;
-        }
-    } else {
+    int error = state.registers && p + size <= state.locked ? restore_step(p) : -EAGAIN;
+    if (error == -EAGAIN) {
         size_t len = pt_pages_up(size, PT_HUGE);
+        char *next = state.next[SMALL];
+        state.next[SMALL] = state.registers ? state.locked : next; /* past a step that is on its way out */
         p = find(SMALL, len, align > PT_HUGE ? align : PT_HUGE);
-        if (p == NULL) {
-            return NULL;
-        }
         unlock_ahead();
-        if (pt_step_add(p, len) != 0) {
+        if (p == NULL || (error = pt_step_add(p, len)) != 0) {
+            state.next[SMALL] = next;
             return NULL;
         }
         state.registers = true;
         state.locked = p + len;
         atomic_fetch_add(&state.small_locked, len);
+    }
+    if (error != 0) {
+        return NULL;
     }
     memset(&state.page[number_of(p)], USED, size / PT_PAGE);
     return p;
@@ -291,13 +290,22 @@ static size_t end_of_lock(size_t first, size_t end)
     return end;
 }
 
-/* Gives a run of FREE pages back, as far as their lock allows. */
+/* Gives a run of FREE pages back, as far as their lock allows. The mutex is let go meanwhile for a step: taking it back
+ * may have to wait for the device, and nobody is to wait along. */
 static void give_back(size_t first, size_t end)
 {
-    if (pt_step_holds(address_of(first))) {
-        atomic_fetch_sub(&state.small_locked, pt_step_release(address_of(first)));
-    } else {
+    char *start;
+    if (!pt_step_holds(address_of(first))) {
         make_hole(first, end);
+        return;
+    }
+    size_t len = pt_step_leave(address_of(first), &start);
+    if (len > 0) {
+        pthread_mutex_unlock(&state.mutex);
+        pt_lock_unregister(start, len);
+        pthread_mutex_lock(&state.mutex);
+        pt_step_gone(start, len);
+        atomic_fetch_sub(&state.small_locked, len);
     }
 }
 
@@ -306,7 +314,8 @@ void pt_segment_unlock(void *p, size_t len)
     size_t first = number_of(p), end = first + len / PT_PAGE;
     pthread_mutex_lock(&state.mutex);
     memset(&state.page[first], FREE, end - first);
-    if (!pt_step_holds(p)) { /* a step is a sweep's: taking it back waits for the device, and jemalloc's locks are held here */
+    if (!pt_step_holds(
+            p)) { /* a step is a sweep's: taking it back waits for the device, and jemalloc's locks are held here */
         make_hole(first, end);
     }
     pthread_mutex_unlock(&state.mutex);

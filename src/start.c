@@ -28,7 +28,7 @@ static int set_up(void)
     pt_table_disown();
     python_tells = false;
     pt_lock_reset();
-    pt_idle_init(pt_room_tick, pt_option(PT_OPTION_IDLE));
+    pt_idle_init(pt_room_tick, pt_room_errand, pt_option(PT_OPTION_IDLE));
     (void)pt_device_look();
     int error = pt_segment_init();
     if (error == 0) {

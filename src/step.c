@@ -3,6 +3,7 @@
 #include "lock.h"
 #include "pages.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* What each huge page of the region is: mlocked or nothing, the first of a step, or a later one. */
@@ -63,7 +64,7 @@ long pt_step_restore(const void *p)
 {
     size_t end, first = bounds(huge_of(p), &end), len = (end - first) * PT_HUGE;
     if (page[first * PAGES] != PT_PAGE_GONE) {
-        return 0;
+        return page[first * PAGES] == PT_PAGE_LEAVING ? -EAGAIN : 0;
     }
     int error = pt_lock_register(base + first * PT_HUGE, len);
     if (error != 0) {
@@ -73,7 +74,7 @@ long pt_step_restore(const void *p)
     return (long)len;
 }
 
-size_t pt_step_release(const void *p)
+size_t pt_step_leave(const void *p, char **start)
 {
     size_t end, first = bounds(huge_of(p), &end);
     for (size_t at = first * PAGES; at < end * PAGES; at++) {
@@ -81,9 +82,14 @@ size_t pt_step_release(const void *p)
             return 0;
         }
     }
-    pt_lock_unregister(base + first * PT_HUGE, (end - first) * PT_HUGE);
-    memset(&page[first * PAGES], PT_PAGE_GONE, (end - first) * PAGES);
+    memset(&page[first * PAGES], PT_PAGE_LEAVING, (end - first) * PAGES);
+    *start = base + first * PT_HUGE;
     return (end - first) * PT_HUGE;
+}
+
+void pt_step_gone(char *start, size_t len)
+{
+    memset(&page[huge_of(start) * PAGES], PT_PAGE_GONE, len / PT_PAGE);
 }
 
 bool pt_step_joined(const void *border)

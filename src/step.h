@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /* What each page of the SMALL region is. USED: jemalloc's. FREE: given back by jemalloc or not yet handed out, still
- * locked. HOLE: given back and unlocked. GONE: in a step that is not registered now. */
-enum { PT_PAGE_USED, PT_PAGE_FREE, PT_PAGE_HOLE, PT_PAGE_GONE };
+ * locked. HOLE: given back and unlocked. LEAVING, GONE: in a step that is being given back, or not registered now. */
+enum { PT_PAGE_USED, PT_PAGE_FREE, PT_PAGE_HOLE, PT_PAGE_LEAVING, PT_PAGE_GONE };
 
 /* Bytes that the book-keeping takes for a region of `len` bytes; `book` is zero, `page` says what each page is. */
 size_t pt_step_book(size_t len);
@@ -22,11 +22,14 @@ int pt_step_add(char *p, size_t len);
 /* Whether the page lies in a step, registered now or not. */
 bool pt_step_holds(const void *p);
 
-/* Makes sure the step around `p` is registered; returns the bytes that this took, or a negative errno. */
+/* Makes sure the step around `p` is registered; returns the bytes that this took, or a negative errno: -EAGAIN while it is
+ * being given back. */
 long pt_step_restore(const void *p);
 
-/* Gives the step around `p` back if all of it is FREE; returns its bytes, or 0. */
-size_t pt_step_release(const void *p);
+/* The step around `p` begins to be given back, if all of it is FREE: its start and bytes, or 0. The caller unregisters it,
+ * which waits for a device that is busy, without the mutex, and says so then. */
+size_t pt_step_leave(const void *p, char **start);
+void pt_step_gone(char *start, size_t len);
 
 /* Whether a block may lie across this address: what is before it and what is after it are locked as one. */
 bool pt_step_joined(const void *border);

@@ -3,7 +3,8 @@
  *
  *   fake_start(device)   initialises the driver and makes the device's context, as a CUDA program does; -1: no context
  *   fake_stop()          the driver shuts down
- *   fake_count(what)     'c' calls that need a context, 'e' events, 's' ranges registered now, 'r' registrations ever, 'h' calls of cudaHostRegister that came here
+ *   fake_count(what)     'c' calls that need a context, 'e' events, 's' ranges registered now, 'r' registrations ever, 'w' how
+ *                        often this thread waited for the device, 'h' calls of cudaHostRegister that came here
  *   fake_holds(p, len)   whether exactly this range is registered
  *   fake_within(p, len)  whether one registration covers it, as a copy needs
  *   fake_stream(device)  a stream; what it is given is done when fake_run(stream) is called, not before
@@ -58,6 +59,7 @@ struct event {
     struct event *next;
 };
 static struct event *all_events;
+static __thread size_t waits; /* this thread's calls that wait for a device that is busy */
 static __thread int mode = GLOBAL, depth, mine[16], in_callback;
 
 static void broken(const char *rule)
@@ -95,7 +97,7 @@ void fake_stop(void)
 
 size_t fake_count(char what)
 {
-    return what == 'c' ? calls : what == 'e' ? events : what == 's' ? held_count : what == 'r' ? ever : through_the_runtime;
+    return what == 'w' ? waits : what == 'c' ? calls : what == 'e' ? events : what == 's' ? held_count : what == 'r' ? ever : through_the_runtime;
 }
 
 static size_t place_of(const void *p)
@@ -278,6 +280,10 @@ int cuMemHostUnregister(void *p)
             broken("what was given back is not the start of a registration");
         }
         refuse_in_flight(held[i].at, held[i].len, "memory was given back while a copy used it");
+        /* Seen on an H100, driver 13.0: this waits for all that the device was given, whatever the memory. */
+        for (int s = 0; s < stream_count; s++) {
+            waits += streams[s].given > streams[s].done;
+        }
         held[i] = held[--held_count];
         pthread_mutex_unlock(&mutex);
     }
