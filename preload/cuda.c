@@ -71,32 +71,40 @@ static void note_copy(int error, const void *caller, void *stream, const void *t
     }
 }
 
-static void note_capture(int error, bool begins)
+/* One that ends is over, whatever the answer, unless it was another thread's to end. */
+static void note_end_of_capture(int error)
 {
-    bool ended = error == SUCCESS || (error >= CAPTURE_FIRST && error != WRONG_THREAD);
-    if (begins ? error == SUCCESS : ended) {
-        pt_flight_capture(begins ? 1 : -1);
+    if (error == SUCCESS || (error >= CAPTURE_FIRST && error != WRONG_THREAD)) {
+        pt_flight_capture(-1);
     }
 }
 
-#define FORWARD(name, parameters, arguments, noted)                                                                    \
+#define FORWARD(name, parameters, arguments, before, noted)                                                            \
     DOOR int name parameters;                                                                                          \
     int name parameters                                                                                                \
     {                                                                                                                  \
         static struct stock_memory memory;                                                                             \
         void *found = runtime_of(&memory, CALLER, #name);                                                              \
+        before;                                                                                                        \
         int error = found != NULL ? ((int(*) parameters)found)arguments : NO_DEVICE;                                   \
         noted;                                                                                                         \
         return error;                                                                                                  \
     }
 
-#define BEGIN                                 note_capture(error, true)
-#define END                                   note_capture(error, false)
-#define X(name, parameters, arguments, noted) FORWARD(name, parameters, arguments, noted)
+#define END note_end_of_capture(error)
+/* Before the call: nobody is to wait for a device while the capture begins. */
+#define BEGIN(name, parameters, arguments)                                                                             \
+    FORWARD(                                                                                                           \
+        name, parameters, arguments, pt_flight_capture(1), if (error != SUCCESS) { pt_flight_capture(-1); })
+
+#define X(name, parameters, arguments, noted) FORWARD(name, parameters, arguments, (void)0, noted)
+#define B(name, parameters, arguments)        BEGIN(name, parameters, arguments)
 #define COPY(stream, to, from)                note_copy(error, CALLER, stream, to, from)
 #include "cuda.def"
 #undef X
+#undef B
 #undef COPY
-#define X(name, parameters, arguments, noted) FORWARD(name##_ptsz, parameters, arguments, noted)
+#define X(name, parameters, arguments, noted) FORWARD(name##_ptsz, parameters, arguments, (void)0, noted)
+#define B(name, parameters, arguments)        BEGIN(name##_ptsz, parameters, arguments)
 #define COPY(stream, to, from)                note_copy(error, CALLER, stream != NULL ? stream : (void *)PER_THREAD_STREAM, to, from)
 #include "cuda.def"

@@ -366,13 +366,14 @@ static void finish(void)
     }
 }
 
-uint32_t pt_flight_landed(bool all)
+uint32_t pt_flight_landed(enum pt_flight_effort effort)
 {
     uint32_t landed = 0, vain = 0, some[LOOK_MOST], looks = atomic_load_explicit(&state.waiting, memory_order_relaxed);
     if (looks == 0) {
         return 0;
     }
-    if (all) {
+    bool all = effort != PT_FLIGHT_FEW;
+    if (effort == PT_FLIGHT_WAIT) {
         finish();
     }
     while (looks > 0 && (all || vain < VAIN_MOST)) {

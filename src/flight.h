@@ -28,9 +28,10 @@ bool pt_flight_holds(const struct pt_record *r);
 /* A block that has to wait, PT_FLYING since, begins to. With no lock held. */
 void pt_flight_depart(uint32_t number);
 
-/* Blocks whose devices are done with them, chained by `next`; 0 if there are none. `all`: waits for the devices first, unless
- * a capture runs. With no lock held; cheap when nothing waits. */
-uint32_t pt_flight_landed(bool all);
+/* Blocks whose devices are done with them, chained by `next`; 0 if there are none. FEW: looks at some that wait; ALL: at all
+ * of them; WAIT: once the devices have finished, unless a capture runs. With no lock held; cheap when nothing waits. */
+enum pt_flight_effort { PT_FLIGHT_FEW, PT_FLIGHT_ALL, PT_FLIGHT_WAIT };
+uint32_t pt_flight_landed(enum pt_flight_effort effort);
 
 bool pt_flight_waiting(void);
 

@@ -95,9 +95,9 @@ static bool small_wants_purge(void)
 }
 
 /* Memory that was waiting for a device can be used again; true if some can. With no lock held. */
-static bool settle(bool all)
+static bool settle(enum pt_flight_effort effort)
 {
-    uint32_t number = pt_flight_landed(all), next, victims;
+    uint32_t number = pt_flight_landed(effort), next, victims;
     bool any = number != 0;
     for (; number != 0; number = next) {
         struct pt_record *r = pt_table_record(number);
@@ -191,7 +191,7 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
         number = pt_cache_take(need);
         if (number == 0 && pt_flight_strict()) { /* what waits may serve, which is worth waiting for the device */
             pt_guard_unlock();
-            settle(true);
+            settle(PT_FLIGHT_WAIT);
             pt_guard_lock();
             number = pt_cache_take(need);
         }
@@ -253,7 +253,7 @@ static uint32_t make_small(size_t bytes, bool *reused, int *error)
 
 uint32_t pt_room_make(size_t bytes, bool *reused, int *error)
 {
-    settle(pt_flight_strict() && state.flying_small > SMALL_SLACK);
+    settle(pt_flight_strict() && state.flying_small > SMALL_SLACK ? PT_FLIGHT_WAIT : PT_FLIGHT_FEW);
     bool exact = pt_exact_may(bytes);
     uint32_t number = exact ? make_exact(bytes, true, reused, error) : make_small(bytes, reused, error);
     if (exact && number == 0) {
@@ -379,7 +379,7 @@ size_t pt_room_trim(void)
     if (!pt_process_owns()) {
         return 0;
     }
-    settle(false);
+    settle(PT_FLIGHT_ALL);
     pt_guard_lock();
     gather_all();
     uint32_t victims = 0, number;
@@ -398,7 +398,7 @@ size_t pt_room_trim(void)
 
 bool pt_room_wait(void)
 {
-    return settle(true);
+    return settle(PT_FLIGHT_WAIT);
 }
 
 void pt_room_errand(void)
@@ -416,7 +416,7 @@ bool pt_room_tick(void)
     uint64_t idle = pt_pressure_high() ? 0 : pt_option(PT_OPTION_IDLE) * 1000000000u;
     uint32_t victims = 0, number;
     bool kept;
-    settle(pt_flight_strict());
+    settle(pt_flight_strict() ? PT_FLIGHT_WAIT : PT_FLIGHT_ALL);
     pt_guard_lock();
     state.exact_live -= pt_gather_idle(now > idle ? now - idle : 0, &victims, &kept);
     while ((number = pt_cache_take_oldest(now > idle ? now - idle : 0)) != 0) {

@@ -57,11 +57,19 @@ static size_t largest_range(void)
     return size;
 }
 
+/* Under strict accounting shared memory is charged when it is mapped, and the range would take what others need. */
+static bool charged_ahead(void)
+{
+    uint64_t how = 0;
+    (void)pt_text_proc_number("/proc/sys/vm/overcommit_memory", "", &how);
+    return how == 2;
+}
+
 int pt_segment_init(void)
 {
     size_t size = largest_range();
     char *base = NULL;
-    bool shared = pt_device_in_use();
+    bool shared = pt_device_in_use() && !charged_ahead();
     while (size >= RANGE_SMALLEST && (base = shared ? pt_pages_reserve_shared(size) : pt_pages_reserve(size)) == NULL) {
         size /= 2;
     }
