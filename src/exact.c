@@ -18,9 +18,9 @@
 #define FEW    12000
 
 static struct {
-    _Atomic size_t few;        /* blocks below ALWAYS that were not given back */
-    uint32_t dismissed;        /* chained by `next`; with the guard held */
-    _Atomic size_t dismissals; /* how many of them were not given back yet */
+    _Atomic size_t few;   /* blocks below ALWAYS that were not given back */
+    uint32_t dismissed;   /* chained by `next`; with the guard held */
+    _Atomic size_t going; /* bytes of dismissed ones that were not given back yet */
 } state;
 
 void pt_exact_reset(void)
@@ -149,7 +149,7 @@ void pt_exact_dismiss(uint32_t first)
         pt_guard_lock();
         r->next = state.dismissed;
         state.dismissed = number;
-        state.dismissals++;
+        state.going += r->locked;
         pt_guard_unlock();
         any = true;
     }
@@ -169,14 +169,15 @@ size_t pt_exact_destroy_dismissed(void)
         if (number == 0) {
             return bytes;
         }
-        bytes += destroy(number);
-        state.dismissals--;
+        size_t gone = destroy(number);
+        state.going -= gone;
+        bytes += gone;
     }
 }
 
-void pt_exact_give_way(void)
+void pt_exact_give_way(size_t tolerated)
 {
-    for (unsigned i = 0; i < 200 && state.dismissals > 0; i++) {
+    for (unsigned i = 0; i < 200 && state.going > tolerated; i++) {
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     }
 }

@@ -29,7 +29,8 @@ void pt_exact_dismiss(uint32_t first);
 /* The idle thread's part of it, or that of who wants the memory back now. Returns the bytes. */
 size_t pt_exact_destroy_dismissed(void);
 
-/* Lets the idle thread get on with it, for 20 ms at most: before more memory is locked. */
-void pt_exact_give_way(void);
+/* Before more memory is locked: lets the idle thread get on with it, for 20 ms at most, while more than so many bytes of
+ * what was dismissed are locked still. */
+void pt_exact_give_way(size_t tolerated);
 
 #endif

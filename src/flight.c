@@ -27,8 +27,7 @@
 struct use {
     void *stream, *event;
     uint32_t next;
-    uint64_t
-        identity; /* the stream's: its handle is given to another one once it is destroyed, though it still works */
+    uint64_t identity; /* of the stream: its handle may be another one's once it is destroyed, though it still works */
     uint16_t place;
     bool busy;       /* a thread is noting in it how far the stream is */
     bool marked;     /* the event says how far the stream has to get; else all that it is given until the drop counts */

@@ -21,9 +21,13 @@
 /* Free bytes that the small region may hold before they count, and are worth purging. */
 #define SMALL_SLACK ((size_t)1 << 20)
 
+/* Bytes on their way out that nobody waits for before more is locked. */
+#define GOING_MOST ((size_t)64 << 20)
+
 static struct {
     size_t exact_live, small_live;     /* locked bytes of live blocks in either region */
     size_t flying_exact, flying_small; /* of dropped blocks that a device still uses */
+    size_t peak;                       /* the most of these four at once */
     size_t pending;                    /* exact bytes that threads are locking at this moment */
     size_t small_unused;               /* at the latest tick, and */
     unsigned small_unchanged;          /* how many ticks it has been that */
@@ -45,10 +49,15 @@ void pt_room_reset(void)
     pt_magazine_reset(thread_ends);
 }
 
+/* Bytes that somebody uses: tensors, and devices that still read or write what was dropped. */
+static size_t in_use(void)
+{
+    return state.exact_live + state.small_live + state.flying_exact + state.flying_small;
+}
+
 static bool raises_peak(void)
 {
-    size_t flying = state.flying_exact + state.flying_small;
-    return state.exact_live + state.small_live + state.pending + flying > pt_table()->counters.peak_locked;
+    return in_use() + state.pending > state.peak;
 }
 
 /* Bytes of the small region that are locked and nobody's: free runs, and what was locked ahead of need. */
@@ -60,10 +69,7 @@ static size_t small_unused(void)
 
 static bool room_exceeded(void)
 {
-    const struct pt_counters *c = &pt_table()->counters;
-    size_t exact = state.exact_live + state.flying_exact + state.pending;
-    size_t live = exact + state.small_live + state.flying_small;
-    size_t peak = live > c->peak_locked ? live : c->peak_locked;
+    size_t live = in_use() + state.pending, peak = live > state.peak ? live : state.peak;
     size_t unused = small_unused(), apart = pt_segment_small_spare() + SMALL_SLACK;
     /* The small region's granularity is nothing that an exact block should have to go for. */
     size_t cached = pt_cache_bytes() + (unused > apart ? unused - apart : 0);
@@ -165,7 +171,7 @@ void pt_room_take_back_all(void)
 struct pt_leftover pt_room_expect(const struct pt_record *r)
 {
     struct pt_leftover left = {0};
-    if (pt_account_raises_peak(r)) {
+    if (pt_account_raises_peak(r) || raises_peak()) {
         gather_all();
         left.victims = choose_victims();
     }
@@ -213,7 +219,8 @@ static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
     if (number != 0 && pt_exact_fit(number, need)) {
         return number;
     }
-    pt_exact_give_way();
+    size_t twentieth = state.peak / 20;
+    pt_exact_give_way(twentieth > GOING_MOST ? twentieth : GOING_MOST);
     return pt_exact_make(bytes, locked, error);
 }
 
@@ -308,6 +315,7 @@ void pt_room_live(struct pt_record *r)
     bool exact = (r->flags & PT_EXACT) != 0;
     *(exact ? &state.exact_live : &state.small_live) += r->locked;
     state.pending -= exact ? r->locked : 0; /* a pageable one has none */
+    state.peak = in_use() > state.peak ? in_use() : state.peak;
     pt_table()->counters.cached_locked = pt_cache_bytes();
 }
 

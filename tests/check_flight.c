@@ -97,6 +97,27 @@ START_TEST(a_block_in_flight_is_not_reused)
 }
 END_TEST
 
+START_TEST(what_flies_has_its_room)
+{
+    start();
+    void *stream = fake_stream(1);
+    for (int i = 0; i < 3; i++) { /* as a loop that pins, copies and drops: two at once */
+        pintensor_block a = pin(MIB);
+        send(&a, stream);
+        unpin(&a);
+        pintensor_block b = pin(MIB);
+        send(&b, stream);
+        unpin(&b);
+        fake_run(stream);
+    }
+    pintensor_stats s;
+    pintensor_get_stats(&s, sizeof s);
+    ck_assert_uint_eq(s.allocated_blocks, 6);
+    ck_assert_uint_eq(s.reused_blocks, 4);
+    ck_assert_uint_eq(fake_count('r'), 2);
+}
+END_TEST
+
 START_TEST(only_what_was_given_so_far_counts)
 {
     start();
@@ -586,6 +607,7 @@ int main(void)
 {
     TCase *t = tcase_create("flight");
     tcase_add_loop_test(t, a_block_in_flight_is_not_reused, 0, SIZES);
+    tcase_add_test(t, what_flies_has_its_room);
     tcase_add_test(t, only_what_was_given_so_far_counts);
     tcase_add_test(t, until_the_drop_all_counts);
     tcase_add_test(t, every_stream_counts);
