@@ -398,6 +398,7 @@ size_t pt_room_trim(void)
     pt_table()->counters.cached_locked = 0;
     pt_guard_unlock();
     size_t bytes = pt_exact_destroy(victims) + pt_exact_destroy_dismissed(), small = pt_segment_small_locked();
+    pt_exact_give_way(0); /* what the idle thread is at */
     pt_arena_small_purge();
     pt_segment_unlock_ahead();
     size_t left = pt_segment_small_locked();

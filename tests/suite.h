@@ -26,6 +26,15 @@
         }                                                                                                              \
     } while (0)
 
+/* For what the idle thread may still be at. */
+#define EVENTUALLY(condition)                                                                                          \
+    do {                                                                                                               \
+        for (int tries_ = 0; tries_ < 1000 && !(condition); tries_++) {                                                \
+            usleep(10000);                                                                                             \
+        }                                                                                                              \
+        REQUIRE(condition);                                                                                            \
+    } while (0)
+
 static inline int suite_run(const char *name, TCase *tests)
 {
     Suite *suite = suite_create(name);
