@@ -2,8 +2,8 @@
  * and which streams copy to or from our blocks is noted. All else goes to CUDA's runtime, unchanged. */
 #include "flight.h"
 #include "room.h"
+#include "runtime.h"
 #include "stock.h"
-#include "table.h"
 #include "torch_door.h"
 
 #include <stdbool.h>
@@ -14,7 +14,6 @@
 #define CALLER __builtin_return_address(0)
 
 enum { SUCCESS = 0, NO_DEVICE = 100, CAPTURE_FIRST = 900, WRONG_THREAD = 908 };
-enum { PER_THREAD_STREAM = 2 };
 
 static void *runtime_of(struct stock_memory *memory, const void *caller, const char *symbol)
 {
@@ -56,18 +55,11 @@ struct copy_3d {
     int kind;
 };
 
-static void note_end(const void *p, void *stream)
-{
-    if (pt_table_ours(p)) {
-        (void)pt_flight_use(p, stream, PT_FLIGHT_CURRENT, false);
-    }
-}
-
 static void note_copy(int error, const void *caller, void *stream, const void *to, const void *from)
 {
     if (error == SUCCESS && !torch_tells(caller)) {
-        note_end(to, stream);
-        note_end(from, stream);
+        (void)pt_flight_use(to, stream, PT_FLIGHT_CURRENT, false);
+        (void)pt_flight_use(from, stream, PT_FLIGHT_CURRENT, false);
     }
 }
 
@@ -106,5 +98,5 @@ static void note_end_of_capture(int error)
 #undef COPY
 #define X(name, parameters, arguments, noted) FORWARD(name##_ptsz, parameters, arguments, (void)0, noted)
 #define B(name, parameters, arguments)        BEGIN(name##_ptsz, parameters, arguments)
-#define COPY(stream, to, from)                note_copy(error, CALLER, stream != NULL ? stream : (void *)PER_THREAD_STREAM, to, from)
+#define COPY(stream, to, from)                note_copy(error, CALLER, stream != NULL ? stream : PT_PER_THREAD_STREAM, to, from)
 #include "cuda.def"

@@ -2,13 +2,13 @@
 
 #include "cache_file.h"
 #include "compile.h"
+#include "loaded.h"
 #include "log.h"
 #include "text.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,32 +53,6 @@ void library_complain(const char *why, const char *what_to_do)
 
 /* ---- the torch in this process ---- */
 
-struct wanted {
-    const char *name;
-    char *path; /* may be NULL */
-};
-
-static int match(struct dl_phdr_info *info, size_t size, void *out)
-{
-    (void)size;
-    struct wanted *w = out;
-    const char *slash = strrchr(info->dlpi_name, '/');
-    size_t len = strlen(info->dlpi_name);
-    if (strncmp(slash != NULL ? slash + 1 : info->dlpi_name, w->name, strlen(w->name)) != 0 || len >= PATH) {
-        return 0;
-    }
-    if (w->path != NULL) {
-        memcpy(w->path, info->dlpi_name, len + 1);
-    }
-    return 1;
-}
-
-bool library_is_loaded(const char *name)
-{
-    struct wanted w = {.name = name};
-    return dl_iterate_phdr(match, &w) != 0;
-}
-
 /* "\n__version__ = '2.13.0+cu130'\n", or in a libtorch without Python all of the file. Kept to what a file's name may
  * hold. */
 static bool read_version(const char *file, const char *before)
@@ -117,13 +91,14 @@ static bool is_known(void)
 
 static bool find_torch(void)
 {
-    struct wanted w = {"libtorch_cpu.so", torch.cpu};
+    struct pt_loaded cpu;
     char *slash;
-    if (dl_iterate_phdr(match, &w) == 0) {
+    if (!pt_loaded_named("libtorch_cpu.so", &cpu)) {
         library_complain("libtorch_cpu.so is not loaded", "Report this");
         return false;
     }
-    memcpy(torch.root, torch.cpu, sizeof torch.root);
+    memcpy(torch.cpu, cpu.path, sizeof torch.cpu);
+    memcpy(torch.root, cpu.path, sizeof torch.root);
     for (int up = 0; up < 2 && (slash = strrchr(torch.root, '/')) != NULL; up++) {
         *slash = '\0';
     }

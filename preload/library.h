@@ -5,9 +5,6 @@
 
 #include <stdbool.h>
 
-/* Whether a library whose file's name begins so is loaded. */
-bool library_is_loaded(const char *name);
-
 /* The bridge's handle, or NULL: one line has said why. The first call takes as long as the compiler does; calls
  * meanwhile wait, and a child that was forked meanwhile gets NULL. */
 void *library_of_bridge(void);

@@ -1,10 +1,9 @@
 #include "stock.h"
 
+#include "loaded.h"
 #include "log.h"
 
 #include <dlfcn.h>
-#include <link.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,65 +25,21 @@ void *stock_of_caller(const void *caller, const char *symbol)
     return is_ours ? NULL : found;
 }
 
-struct wanted {
-    const char *library;
-    char path[4096];
-};
-
-static int match(struct dl_phdr_info *info, size_t size, void *out)
-{
-    (void)size;
-    struct wanted *w = out;
-    const char *slash = strrchr(info->dlpi_name, '/');
-    const char *name = slash != NULL ? slash + 1 : info->dlpi_name;
-    size_t len = strlen(info->dlpi_name);
-    if (strncmp(name, w->library, strlen(w->library)) != 0 || len >= sizeof w->path) {
-        return 0;
-    }
-    memcpy(w->path, info->dlpi_name, len + 1);
-    return 1;
-}
-
 static void *look_in_library(const void *caller, const char *library, const char *symbol)
 {
     void *found = dlsym(RTLD_NEXT, symbol);
     if (found == NULL) {
         found = stock_of_caller(caller, symbol);
     }
-    struct wanted w = {.library = library};
-    if (found == NULL && dl_iterate_phdr(match, &w) != 0) {
-        void *object = dlopen(w.path, RTLD_NOLOAD | RTLD_LAZY);
+    struct pt_loaded loaded;
+    if (found == NULL && pt_loaded_named(library, &loaded)) {
+        void *object = dlopen(loaded.path, RTLD_NOLOAD | RTLD_LAZY);
         if (object != NULL) {
             found = dlsym(object, symbol);
             dlclose(object);
         }
     }
     return found;
-}
-
-struct object {
-    uintptr_t caller, from, len;
-};
-
-static int locate(struct dl_phdr_info *info, size_t size, void *out)
-{
-    (void)size;
-    struct object *o = out;
-    uintptr_t from = UINTPTR_MAX, end = 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-        uintptr_t at = info->dlpi_addr + part->p_vaddr;
-        if (part->p_type == PT_LOAD) {
-            from = at < from ? at : from;
-            end = at + part->p_memsz > end ? at + part->p_memsz : end;
-        }
-    }
-    if (o->caller < from || o->caller >= end) {
-        return 0;
-    }
-    o->from = from;
-    o->len = end - from;
-    return 1;
 }
 
 /* What is remembered has to stay where it is. */
@@ -105,14 +60,14 @@ void *stock_of_library(struct stock_memory *memory, const void *caller, const ch
         }
     }
     void *found = look_in_library(caller, library, symbol);
-    struct object o = {.caller = (uintptr_t)caller};
-    bool lasts = found != NULL && used < MOST && dl_iterate_phdr(locate, &o) != 0 && keep(found);
+    struct pt_loaded object;
+    bool lasts = found != NULL && used < MOST && pt_loaded_around(caller, &object) && keep(found);
     /* A place is written once; objects past the last one are looked up each time. */
     unsigned place = lasts ? atomic_fetch_add(&memory->used, 1) : MOST;
     if (place < MOST) {
         memory->known[place].found = found;
-        memory->known[place].len = o.len;
-        atomic_store_explicit(&memory->known[place].from, o.from, memory_order_release);
+        memory->known[place].len = object.len;
+        atomic_store_explicit(&memory->known[place].from, object.from, memory_order_release);
     }
     return found;
 }

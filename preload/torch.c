@@ -8,6 +8,7 @@
 #include "flight.h"
 #include "keys.h"
 #include "library.h"
+#include "loaded.h"
 #include "lock.h"
 #include "manager.h"
 #include "options.h"
@@ -18,16 +19,15 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <link.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #define DOOR   __attribute__((visibility("default")))
 #define CALLER __builtin_return_address(0)
 
 #define GET_HOST_ALLOCATOR "_ZN2at16getHostAllocatorEN3c1010DeviceTypeE"
+#define TORCH_CUDA         "libtorch_cuda.so"
 enum { CUDA = 1 }; /* c10::DeviceType */
 
 /* ---- what the bridge asks for ---- */
@@ -91,7 +91,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
 
 static bool used(const void *p, void *stream, int device)
 {
-    return pt_table_ours(p) && pt_flight_use(p, stream, device, true);
+    return pt_flight_use(p, stream, device, true);
 }
 
 static void trim(void)
@@ -114,28 +114,10 @@ static void stats(struct pintensor_bridge_stats *out, bool blocks)
 
 /* ---- becoming torch's allocator ---- */
 
-/* Where libtorch_cuda's code lies, once its allocator is ours. */
+/* Where libtorch_cuda lies, once its allocator is ours. */
 static struct {
     _Atomic uintptr_t from, len;
 } copier;
-
-static int locate_copier(struct dl_phdr_info *info, size_t size, void *unused)
-{
-    (void)size;
-    (void)unused;
-    const char *slash = strrchr(info->dlpi_name, '/');
-    if (slash == NULL || strncmp(slash + 1, "libtorch_cuda.so", 16) != 0) {
-        return 0;
-    }
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-        if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0) {
-            copier.from = info->dlpi_addr + part->p_vaddr;
-            copier.len = part->p_memsz;
-        }
-    }
-    return 1;
-}
 
 bool torch_tells(const void *caller)
 {
@@ -155,8 +137,12 @@ static void take_over(void)
     const char *why = start != NULL ? start(&calls) : "it is not one";
     if (why != NULL) {
         library_complain(why, "Report this");
-    } else {
-        (void)dl_iterate_phdr(locate_copier, NULL);
+        return;
+    }
+    struct pt_loaded cuda;
+    if (pt_loaded_named(TORCH_CUDA, &cuda)) {
+        copier.from = cuda.from;
+        copier.len = cuda.len;
     }
 }
 
@@ -165,7 +151,8 @@ static void take_over(void)
 static bool is_the_moment(void)
 {
     static _Atomic bool over;
-    if (atomic_load_explicit(&over, memory_order_relaxed) || !library_is_loaded("libtorch_cuda.so")) {
+    struct pt_loaded cuda;
+    if (atomic_load_explicit(&over, memory_order_relaxed) || !pt_loaded_named(TORCH_CUDA, &cuda)) {
         return false;
     }
     (void)pt_device_look();

@@ -33,6 +33,19 @@ static uint64_t stock_bytes(const struct pt_record *r)
     return r->door == PT_DOOR_TORCH ? power_of_two(r->asked) : pt_pages_up(r->asked, PT_PAGE);
 }
 
+static inline void count_allocations(struct pt_site *s, const struct pt_tally_site *from)
+{
+    if (s->allocated == 0) {
+        s->first_ns = from->first_ns;
+        s->smallest = from->smallest;
+    }
+    s->dtype = from->dtype;
+    s->door = from->door;
+    s->smallest = from->smallest < s->smallest ? from->smallest : s->smallest;
+    s->largest = from->largest > s->largest ? from->largest : s->largest;
+    s->allocated += from->allocated;
+}
+
 void pt_account_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
 {
     struct pt_counters *c = &pt_table()->counters;
@@ -54,15 +67,13 @@ void pt_account_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
         set(&c->at_peak_stock, get(&c->stock_bytes));
         set(&c->at_peak_pow2, get(&c->pow2_bytes));
     }
-    if (s->allocated == 0) {
-        s->first_ns = r->born_ns;
-        s->smallest = r->asked;
-    }
-    s->dtype = r->dtype;
-    s->door = r->door;
-    s->smallest = r->asked < s->smallest ? r->asked : s->smallest;
-    s->largest = r->asked > s->largest ? r->asked : s->largest;
-    s->allocated++;
+    struct pt_tally_site one = {.dtype = r->dtype,
+                                .door = r->door,
+                                .allocated = 1,
+                                .smallest = r->asked,
+                                .largest = r->asked,
+                                .first_ns = r->born_ns};
+    count_allocations(s, &one);
     s->live++;
     s->live_bytes += r->asked;
     s->live_locked += r->locked;
@@ -189,15 +200,7 @@ void pt_account_kept_end(struct pt_tally *t, const struct pt_record *r)
 static void fold_allocations(const struct pt_tally_site *from, uint64_t high, uint64_t order, uint64_t last)
 {
     struct pt_site *s = pt_table_site(from->site);
-    if (s->allocated == 0) {
-        s->first_ns = from->first_ns;
-        s->smallest = from->smallest;
-    }
-    s->dtype = from->dtype;
-    s->door = from->door;
-    s->smallest = from->smallest < s->smallest ? from->smallest : s->smallest;
-    s->largest = from->largest > s->largest ? from->largest : s->largest;
-    s->allocated += from->allocated;
+    count_allocations(s, from);
     pt_growth_note_many(s, from->asked_ns, from->last_ns, order, last, from->visits, high);
 }
 

@@ -8,7 +8,6 @@
 enum { OK = 0, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, DEINITIALIZED = 4, INVALID_CONTEXT = 201, NOT_READY = 600 };
 enum { CONTEXT_IS_DESTROYED = 709, NOT_PERMITTED = 800, CAPTURE_FIRST = 900, CAPTURE_LAST = 999 };
 enum { PORTABLE = 1, RELAXED = 2, NO_TIMING = 2 };
-enum { LEGACY_STREAM = 1 };
 
 typedef void *context;
 
@@ -179,8 +178,8 @@ static bool place(void *stream, int device, struct pt_place *out)
 enum place_state { ENTERED, GONE, UNKNOWN };
 static enum place_state state_after(int error)
 {
-    bool gone = error == NOT_INITIALIZED || error == DEINITIALIZED || error == INVALID_CONTEXT ||
-                error == CONTEXT_IS_DESTROYED;
+    bool gone =
+        error == NOT_INITIALIZED || error == DEINITIALIZED || error == INVALID_CONTEXT || error == CONTEXT_IS_DESTROYED;
     return error == OK ? ENTERED : gone ? GONE : UNKNOWN;
 }
 
@@ -224,14 +223,14 @@ static void leave_place(int saved)
 static uint64_t identity(void *stream)
 {
     unsigned long long number = 0;
-    bool asks = (uintptr_t)stream > LEGACY_STREAM && cuda.identity_of != NULL;
+    bool asks = (uintptr_t)stream > (uintptr_t)PT_LEGACY_STREAM && cuda.identity_of != NULL;
     return asks && cuda.identity_of(stream, &number) == OK ? number : 0;
 }
 
 static bool captured(void *stream)
 {
     int status = 0, saved = RELAXED;
-    if ((uintptr_t)stream <= LEGACY_STREAM || cuda.capture(&saved) != OK) {
+    if ((uintptr_t)stream <= (uintptr_t)PT_LEGACY_STREAM || cuda.capture(&saved) != OK) {
         return false; /* the legacy stream cannot be */
     }
     int error = cuda.capturing(stream, &status);

@@ -1,12 +1,12 @@
 #include "device.h"
 
+#include "loaded.h"
 #include "runtime.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
 #include <stdatomic.h>
-#include <string.h>
 
 static const struct pt_runtime *const runtimes[] = {&pt_runtime_cuda};
 
@@ -15,12 +15,6 @@ static __thread int last_error;
 
 /* ---- finding it ---- */
 
-struct look {
-    unsigned long long adds; /* libraries loaded so far */
-    const struct pt_runtime *row;
-    char path[4096];
-};
-
 static int count_adds(struct dl_phdr_info *info, size_t size, void *out)
 {
     (void)size;
@@ -28,61 +22,50 @@ static int count_adds(struct dl_phdr_info *info, size_t size, void *out)
     return 1;
 }
 
-static int match(struct dl_phdr_info *info, size_t size, void *out)
+static const struct pt_runtime *row(void)
 {
-    (void)size;
-    struct look *look = out;
-    const char *slash = strrchr(info->dlpi_name, '/');
-    const char *name = slash != NULL ? slash + 1 : info->dlpi_name;
-    for (size_t i = 0; i < sizeof runtimes / sizeof runtimes[0]; i++) {
-        size_t len = strlen(info->dlpi_name);
-        if (strncmp(name, runtimes[i]->library, strlen(runtimes[i]->library)) == 0 && len < sizeof look->path) {
-            memcpy(look->path, info->dlpi_name, len + 1);
-            look->row = runtimes[i];
-            return 1;
-        }
-    }
-    return 0;
+    return atomic_load_explicit(&runtime, memory_order_acquire);
 }
 
 bool pt_device_look(void)
 {
     static _Atomic unsigned long long seen;
-    struct look look = {0};
-    if (atomic_load_explicit(&runtime, memory_order_acquire) != NULL) {
+    unsigned long long adds = 0; /* libraries loaded so far */
+    if (row() != NULL) {
         return false;
     }
-    (void)dl_iterate_phdr(count_adds, &look.adds);
-    if (look.adds == seen) {
+    (void)dl_iterate_phdr(count_adds, &adds);
+    if (adds == seen) {
         return false;
     }
-    seen = look.adds;
-    if (dl_iterate_phdr(match, &look) == 0) {
-        return false;
+    seen = adds;
+    for (size_t i = 0; i < sizeof runtimes / sizeof runtimes[0]; i++) {
+        struct pt_loaded found;
+        /* Never closed again: it has to stay as long as it holds memory. */
+        void *library =
+            pt_loaded_named(runtimes[i]->library, &found) ? dlopen(found.path, RTLD_NOLOAD | RTLD_LAZY) : NULL;
+        if (library != NULL && runtimes[i]->bind(library)) {
+            atomic_store_explicit(&runtime, runtimes[i], memory_order_release);
+            return true;
+        }
     }
-    /* Never closed again: it has to stay as long as it holds memory. */
-    void *library = dlopen(look.path, RTLD_NOLOAD | RTLD_LAZY);
-    if (library == NULL || !look.row->bind(library)) {
-        return false;
-    }
-    atomic_store_explicit(&runtime, look.row, memory_order_release);
-    return true;
+    return false;
 }
 
 bool pt_device_found(void)
 {
-    return atomic_load_explicit(&runtime, memory_order_acquire) != NULL;
+    return row() != NULL;
 }
 
 bool pt_device_in_use(void)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     return r != NULL && r->in_use();
 }
 
 bool pt_device_ready(void)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     return r != NULL && r->ready();
 }
 
@@ -97,7 +80,7 @@ static void let_go(const struct pt_runtime *r, char *p, size_t len)
 
 int pt_device_register(void *p, size_t len)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     int saved, error = 0;
     last_error = 0;
     if (r == NULL || !r->enter(&saved)) {
@@ -117,7 +100,7 @@ int pt_device_register(void *p, size_t len)
 
 void pt_device_unregister(void *p, size_t len)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     int saved;
     if (r != NULL && r->enter(&saved)) {
         let_go(r, p, len);
@@ -134,36 +117,36 @@ int pt_device_error(void)
 
 bool pt_device_place(void *stream, int device, struct pt_place *out)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     return r != NULL && r->place(stream, device, out);
 }
 
 uint64_t pt_device_identity(void *stream)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     return r != NULL ? r->identity(stream) : 0;
 }
 
 bool pt_device_captured(void *stream)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     return r != NULL && r->captured(stream);
 }
 
 bool pt_device_mark(const struct pt_place *place, void *stream, void **event)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     return r != NULL && r->mark(place, stream, event);
 }
 
 enum pt_passed pt_device_passed(const struct pt_place *place, void *event)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     return r != NULL ? r->passed(place, event) : PT_PASSED;
 }
 
 bool pt_device_finish(void)
 {
-    const struct pt_runtime *r = atomic_load_explicit(&runtime, memory_order_acquire);
+    const struct pt_runtime *r = row();
     return r == NULL || r->finish();
 }

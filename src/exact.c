@@ -35,31 +35,6 @@ bool pt_exact_may(size_t bytes)
 
 /* ---- making ---- */
 
-static uint32_t enter(void *base, size_t bytes, size_t locked, size_t capacity, unsigned flags)
-{
-    pt_guard_lock();
-    uint32_t number = pt_table_take_record();
-    if (number != 0) {
-        struct pt_record *r = pt_table_record(number);
-        pt_table_write_begin(r);
-        r->state = PT_CACHED;
-        r->flags = (uint8_t)flags;
-        r->base = (uintptr_t)base;
-        r->asked = bytes;
-        r->locked = locked;
-        r->capacity = capacity;
-        pt_table_write_end(r);
-        if (pt_table_index(number) != 0) {
-            pt_table_give_record(number);
-            number = 0;
-        } else {
-            state.few += capacity < ALWAYS;
-        }
-    }
-    pt_guard_unlock();
-    return number;
-}
-
 uint32_t pt_exact_make(size_t bytes, bool locked, int *error)
 {
     size_t capacity, need = pt_pages_up(bytes, PT_PAGE);
@@ -76,7 +51,10 @@ uint32_t pt_exact_make(size_t bytes, bool locked, int *error)
         return 0;
     }
     unsigned flags = PT_EXACT | (locked ? 0u : PT_PAGEABLE) | (registered ? PT_REGISTERED : 0u);
-    uint32_t number = enter(base, bytes, locked ? need : 0, capacity, flags);
+    pt_guard_lock();
+    uint32_t number = pt_table_enter(base, bytes, locked ? need : 0, capacity, flags);
+    state.few += number != 0 && capacity < ALWAYS;
+    pt_guard_unlock();
     if (number == 0) {
         if (locked) {
             pt_lock_drop(base, need, registered);

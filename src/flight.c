@@ -10,10 +10,6 @@
 
 #include <string.h>
 
-/* Names of streams. Whatever happens on the legacy one ends the capture of any stream that waits for it (seen). */
-#define LEGACY_STREAM     1
-#define PER_THREAD_STREAM ((void *)2)
-
 #define PLACES_MOST 64
 #define USES_MOST   ((uint32_t)1 << 20)
 #define USES_MANY   8 /* of one block */
@@ -111,7 +107,7 @@ static uint64_t identity_of(void *stream)
     static _Atomic uint32_t threads;
     static __thread uint32_t mine;
     uint64_t identity = pt_device_identity(stream);
-    if (identity == 0 && stream == PER_THREAD_STREAM) { /* an old driver */
+    if (identity == 0 && stream == PT_PER_THREAD_STREAM) { /* an old driver */
         mine = mine != 0 ? mine : atomic_fetch_add(&threads, 1) + 1;
         identity = mine;
     }
@@ -248,7 +244,7 @@ bool pt_flight_use(const void *p, void *stream, int device, bool until_drop)
     if ((f.flags & PT_PAGEABLE) != 0) {
         return true; /* copied by way of memory of the driver's, and never kept for reuse */
     }
-    until_drop = until_drop && stream != PER_THREAD_STREAM; /* who drops it has another stream of that name */
+    until_drop = until_drop && stream != PT_PER_THREAD_STREAM; /* who drops it has another stream of that name */
     (void)pt_device_look();
     if (pt_device_captured(stream)) {
         never_again(&f);
@@ -296,7 +292,8 @@ static bool over(const struct pt_record *r)
     for (uint32_t number = r->uses; number != 0; number = state.uses[number].next) {
         struct use *u = &state.uses[number];
         const struct pt_place *at = &state.places[u->place];
-        bool may_ask = (uintptr_t)u->stream > LEGACY_STREAM || atomic_load(&captures) <= 0;
+        /* Whatever happens on the legacy stream ends the capture of any stream that waits for it (seen). */
+        bool may_ask = (uintptr_t)u->stream > (uintptr_t)PT_LEGACY_STREAM || atomic_load(&captures) <= 0;
         if (!u->marked && may_ask && !pt_device_captured(u->stream)) {
             u->marked = pt_device_mark(at, u->stream, &u->event);
         }

@@ -9,7 +9,6 @@
 #define BYTES_MOST ((size_t)2 << 20)
 #define BLOCK_MOST ((size_t)1 << 20)
 #define SERIALS    4096 /* allocations until the owner passes the guard again */
-#define SITES      8
 
 /* Waits at the guard until a thread gets a magazine; twice as many after each that was of no use, up to the second. */
 #define PATIENCE_LEAST 32

@@ -88,6 +88,18 @@ static uint32_t choose_victims(void)
     return victims;
 }
 
+/* The same for what has waited since before then. */
+static uint32_t take_waiting(uint64_t before_ns, uint32_t victims)
+{
+    uint32_t number;
+    while ((number = pt_cache_take_oldest(before_ns)) != 0) {
+        pt_table_record(number)->next = victims;
+        victims = number;
+    }
+    pt_table()->counters.cached_locked = pt_cache_bytes();
+    return victims;
+}
+
 static bool small_wants_purge(void)
 {
     size_t locked = pt_segment_small_locked(), unused = small_unused();
@@ -234,21 +246,7 @@ static uint32_t make_small(size_t bytes, bool *reused, int *error)
         return 0;
     }
     pt_guard_lock();
-    uint32_t number = pt_table_take_record();
-    if (number != 0) {
-        struct pt_record *r = pt_table_record(number);
-        pt_table_write_begin(r);
-        r->state = PT_CACHED;
-        r->flags = 0;
-        r->base = (uintptr_t)base;
-        r->asked = bytes;
-        r->locked = r->capacity = capacity;
-        pt_table_write_end(r);
-        if (pt_table_index(number) != 0) {
-            pt_table_give_record(number);
-            number = 0;
-        }
-    }
+    uint32_t number = pt_table_enter(base, bytes, capacity, capacity, 0);
     pt_guard_unlock();
     if (number == 0) {
         pt_arena_small_free(base);
@@ -390,12 +388,7 @@ size_t pt_room_trim(void)
     settle(PT_FLIGHT_ALL);
     pt_guard_lock();
     gather_all();
-    uint32_t victims = 0, number;
-    while ((number = pt_cache_take_oldest(UINT64_MAX)) != 0) {
-        pt_table_record(number)->next = victims;
-        victims = number;
-    }
-    pt_table()->counters.cached_locked = 0;
+    uint32_t victims = take_waiting(UINT64_MAX, 0);
     pt_guard_unlock();
     size_t bytes = pt_exact_destroy(victims) + pt_exact_destroy_dismissed(), small = pt_segment_small_locked();
     pt_exact_give_way(0); /* what the idle thread is at */
@@ -423,16 +416,13 @@ bool pt_room_tick(void)
     uint64_t now = pt_table_now();
     /* When memory is short the program needs it more than the cache does. */
     uint64_t idle = pt_pressure_high() ? 0 : pt_option(PT_OPTION_IDLE) * 1000000000u;
-    uint32_t victims = 0, number;
+    uint64_t before = now > idle ? now - idle : 0;
+    uint32_t victims = 0;
     bool kept;
     settle(pt_flight_strict() ? PT_FLIGHT_WAIT : PT_FLIGHT_ALL);
     pt_guard_lock();
-    state.exact_live -= pt_gather_idle(now > idle ? now - idle : 0, &victims, &kept);
-    while ((number = pt_cache_take_oldest(now > idle ? now - idle : 0)) != 0) {
-        pt_table_record(number)->next = victims;
-        victims = number;
-    }
-    pt_table()->counters.cached_locked = pt_cache_bytes();
+    state.exact_live -= pt_gather_idle(before, &victims, &kept);
+    victims = take_waiting(before, victims);
     /* jemalloc spreads its giving back over the idle time; what has not changed for two of those is fragmentation. */
     size_t unused = small_unused();
     state.small_unchanged = unused == state.small_unused ? state.small_unchanged + 1 : 0;

@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Streams that are named rather than pointed to. */
+#define PT_LEGACY_STREAM     ((void *)1)
+#define PT_PER_THREAD_STREAM ((void *)2)
+
 /* Where a stream's work runs: a context of the program's. The number tells it from a later one at the same address. */
 struct pt_place {
     void *context;

@@ -211,6 +211,28 @@ int pt_table_index(uint32_t number)
     return error;
 }
 
+uint32_t pt_table_enter(void *base, size_t asked, size_t locked, size_t capacity, unsigned flags)
+{
+    uint32_t number = pt_table_take_record();
+    if (number == 0) {
+        return 0;
+    }
+    struct pt_record *r = pt_table_record(number);
+    pt_table_write_begin(r);
+    r->state = PT_CACHED;
+    r->flags = (uint8_t)flags;
+    r->base = (uintptr_t)base;
+    r->asked = asked;
+    r->locked = locked;
+    r->capacity = capacity;
+    pt_table_write_end(r);
+    if (pt_table_index(number) != 0) {
+        pt_table_give_record(number);
+        return 0;
+    }
+    return number;
+}
+
 void pt_table_unindex(uint32_t number)
 {
     size_t offset, len;

@@ -119,6 +119,10 @@ const char *pt_table_string(uint32_t offset);
 uint32_t pt_table_intern(const char *s);
 
 uint32_t pt_table_take_record(void); /* 0: the table is full */
+
+/* A record for memory that is not alive yet, indexed; 0: there is no room. */
+uint32_t pt_table_enter(void *base, size_t asked, size_t locked, size_t capacity, unsigned flags);
+
 void pt_table_give_record(uint32_t number);
 
 /* Makes the index point from every address of the record's capacity (small region: of its size) to it, or to
