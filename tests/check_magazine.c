@@ -1,9 +1,6 @@
 #include "account.h"
-#include "dtype.h"
+#include "blocks.h"
 #include "magazine.h"
-#include "manager.h"
-#include "pintensor.h"
-#include "suite.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,8 +10,6 @@
 
 #define SIZE (64 * KIB)
 
-static pintensor_manager manager;
-
 /* As a thread that met others at the guard. */
 static void start(void)
 {
@@ -22,36 +17,6 @@ static void start(void)
     ck_assert_uint_ne(manager, 0);
     pt_magazine_join();
     REQUIRE(pt_magazine_mine());
-}
-
-static pintensor_stats stats(void)
-{
-    pintensor_stats s;
-    pintensor_get_stats(&s, sizeof s);
-    return s;
-}
-
-static pintensor_block alloc(size_t bytes)
-{
-    pintensor_block b;
-    if (pintensor_alloc(manager, bytes, &b) != 0) {
-        ck_abort_msg("%zu bytes: %s", bytes, pintensor_last_error());
-    }
-    return b;
-}
-
-static void release(pintensor_block b)
-{
-    REQUIRE(pintensor_free(manager, b.data) == 0);
-}
-
-static struct pt_block alloc_tensor(size_t bytes)
-{
-    struct pt_request q = {
-        .manager = (uint32_t)manager, .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_C, .tensor = true};
-    struct pt_block b;
-    REQUIRE(pt_manager_alloc(&q, &b) == 0);
-    return b;
 }
 
 static struct pt_record *record(const void *p)

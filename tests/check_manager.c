@@ -1,51 +1,15 @@
-#include "dtype.h"
+#include "blocks.h"
 #include "keys.h"
-#include "manager.h"
-#include "pintensor.h"
-#include "suite.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
-static pintensor_manager manager;
-
 static void start(void)
 {
     manager = pintensor_manager_create();
     ck_assert_uint_ne(manager, 0);
-}
-
-static pintensor_stats stats(void)
-{
-    pintensor_stats s;
-    pintensor_get_stats(&s, sizeof s);
-    return s;
-}
-
-static pintensor_block alloc(size_t bytes)
-{
-    pintensor_block b;
-    if (pintensor_alloc(manager, bytes, &b) != 0) {
-        ck_abort_msg("%zu bytes: %s", bytes, pintensor_last_error());
-    }
-    return b;
-}
-
-static void release(pintensor_block b)
-{
-    REQUIRE(pintensor_free(manager, b.data) == 0);
-}
-
-/* A block as a tensor holds it: it goes back when dropped. */
-static struct pt_block alloc_tensor(size_t bytes)
-{
-    struct pt_request q = {
-        .manager = (uint32_t)manager, .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_C, .tensor = true};
-    struct pt_block b;
-    ck_assert_int_eq(pt_manager_alloc(&q, &b), 0);
-    return b;
 }
 
 static size_t page_up(size_t n)

@@ -43,6 +43,6 @@ check-local:
 	@exit 1
 endif
 
-EXTRA_DIST += tests/suite.h tests/lib.sh $(preload_tests) tests/programs/ends.c tests/programs/terminate.cpp \
+EXTRA_DIST += tests/suite.h tests/blocks.h tests/lib.sh $(preload_tests) tests/programs/ends.c tests/programs/terminate.cpp \
 	tests/programs/fake_op.c tests/programs/frames.c tests/programs/no_peek.c tests/programs/fake_job.c tests/programs/fake_cuda.c tests/programs/cuda_job.c tests/programs/fake_torch.cpp tests/programs/fake_torch_cuda.cpp tests/bridge.sh preload/host_allocator.cpp tests/programs/many_mappings.c tests/programs/linked.c tests/programs/harm.c tests/programs/aborts_early.c \
 	tests/python/ops.py tests/python/pin.py tests/python/gil.py tests/python/leaf.py tests/python/frames.py tests/python/lifetime.py tests/python/features.py tests/python/dtypes.py

@@ -83,30 +83,27 @@ def ends(direction, size):
     return (device, host) if direction == "h2d" else (host, device)
 
 
-def copy(direction, size, count):
-    """A copy's time, to its end."""
+def timed(direction, size, count, to_its_end):
+    """One copy at a time, with nothing queued before it: how long to its end, or to the call's alone."""
     to, what = ends(direction, size)
     times = []
     for _ in range(count + 2):
         torch.cuda.synchronize()
         begin = clock()
         to.copy_(what, non_blocking=True)
-        torch.cuda.synchronize()
-        times.append(clock() - begin)
-    return [statistics.median(times[2:])]
-
-
-def call(direction, size, count):
-    """The time that the call alone takes, with nothing queued before it."""
-    to, what = ends(direction, size)
-    times = []
-    for _ in range(count + 2):
-        torch.cuda.synchronize()
-        begin = clock()
-        to.copy_(what, non_blocking=True)
+        if to_its_end:
+            torch.cuda.synchronize()
         times.append(clock() - begin)
     torch.cuda.synchronize()
     return [statistics.median(times[2:])]
+
+
+def copy(direction, size, count):
+    return timed(direction, size, count, True)
+
+
+def call(direction, size, count):
+    return timed(direction, size, count, False)
 
 
 def fork(size):
