@@ -1,8 +1,8 @@
 /* CUDA's doors. Who registers a block of ours himself, as DeepSpeed does with each of its own, is told that it is done;
  * and which streams copy to or from our blocks is noted. All else goes to CUDA's runtime, unchanged. */
-#include "flight.h"
-#include "room.h"
-#include "runtime.h"
+#include "device/runtime.h"
+#include "pool/in_flight.h"
+#include "pool/pool.h"
 #include "stock.h"
 #include "torch_door.h"
 
@@ -24,7 +24,7 @@ DOOR int cudaHostRegister(void *p, size_t len, unsigned flags);
 int cudaHostRegister(void *p, size_t len, unsigned flags)
 {
     static struct stock_memory memory;
-    if (pt_room_register(p, len)) {
+    if (pt_pool_register(p, len)) {
         return SUCCESS;
     }
     int (*stock)(void *, size_t, unsigned) =
@@ -36,7 +36,7 @@ DOOR int cudaHostUnregister(void *p);
 int cudaHostUnregister(void *p)
 {
     static struct stock_memory memory;
-    if (pt_room_registered(p)) {
+    if (pt_pool_registered(p)) {
         return SUCCESS;
     }
     int (*stock)(void *) = (int (*)(void *))runtime_of(&memory, CALLER, "cudaHostUnregister");
@@ -58,8 +58,8 @@ struct copy_3d {
 static void note_copy(int error, const void *caller, void *stream, const void *to, const void *from)
 {
     if (error == SUCCESS && !torch_tells(caller)) {
-        (void)pt_flight_use(to, stream, PT_FLIGHT_CURRENT, false);
-        (void)pt_flight_use(from, stream, PT_FLIGHT_CURRENT, false);
+        (void)pt_in_flight_use(to, stream, PT_IN_FLIGHT_CURRENT, false);
+        (void)pt_in_flight_use(from, stream, PT_IN_FLIGHT_CURRENT, false);
     }
 }
 
@@ -67,7 +67,7 @@ static void note_copy(int error, const void *caller, void *stream, const void *t
 static void note_end_of_capture(int error)
 {
     if (error == SUCCESS || (error >= CAPTURE_FIRST && error != WRONG_THREAD)) {
-        pt_flight_capture(-1);
+        pt_in_flight_capture(-1);
     }
 }
 
@@ -87,7 +87,7 @@ static void note_end_of_capture(int error)
 /* Before the call: nobody is to wait for a device while the capture begins. */
 #define BEGIN(name, parameters, arguments)                                                                             \
     FORWARD(                                                                                                           \
-        name, parameters, arguments, pt_flight_capture(1), if (error != SUCCESS) { pt_flight_capture(-1); })
+        name, parameters, arguments, pt_in_flight_capture(1), if (error != SUCCESS) { pt_in_flight_capture(-1); })
 
 #define X(name, parameters, arguments, noted) FORWARD(name, parameters, arguments, (void)0, noted)
 #define B(name, parameters, arguments)        BEGIN(name, parameters, arguments)

@@ -2,13 +2,14 @@
  * manager's. `self` only names a manager: nothing in it is read or written. */
 #include "deepspeed.h"
 
-#include "dtype.h"
-#include "keys.h"
-#include "log.h"
-#include "manager.h"
-#include "process.h"
+#include "api/tensor.h"
+#include "base/dtype.h"
+#include "base/log.h"
+#include "life/block.h"
+#include "life/init.h"
+#include "life/managers.h"
+#include "memory/owner.h"
 #include "stock.h"
-#include "torch.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -49,10 +50,10 @@ static void *alloc_by_stock(const char *symbol, const void *caller, void *result
 {
     alloc_function *stock = (alloc_function *)(uintptr_t)stock_of_caller(caller, symbol);
     if (stock == NULL) {
-        pt_torch_raise("deepspeed_pin_tensor_t::alloc", why);
+        pt_tensor_raise("deepspeed_pin_tensor_t::alloc", why);
         return NULL;
     }
-    if (!atomic_exchange(&stock_serves, true) && pt_process_owns()) {
+    if (!atomic_exchange(&stock_serves, true) && pt_owner_owns()) {
         pt_log("%s: DeepSpeed's own manager serves it instead", why);
     }
     in_stock = true;
@@ -72,35 +73,35 @@ static void raise_for(int error, const struct pt_tensor_request *q)
         pt_text_add(&t, "%s%llu elements of %s is not a size that a tensor can have", q->elements < 0 ? "-" : "",
                     q->elements < 0 ? 0 - (uint64_t)q->elements : (uint64_t)q->elements, pt_dtype_name(q->dtype));
         break;
-    case -EIO: pt_text_add(&t, "libtorch could not make the tensor: %s", pt_torch_error()); break;
-    default: pt_manager_explain(pt_torch_bytes(q->elements, q->dtype), &t);
+    case -EIO: pt_text_add(&t, "libtorch could not make the tensor: %s", pt_tensor_error()); break;
+    default: pt_block_explain(pt_tensor_bytes(q->elements, q->dtype), &t);
     }
-    pt_torch_raise("deepspeed_pin_tensor_t::alloc", message);
+    pt_tensor_raise("deepspeed_pin_tensor_t::alloc", message);
 }
 
 /* An at::Tensor is one pointer, returned through memory that the caller names first. */
 static void *alloc(const char *symbol, void *result, struct pt_tensor_request *q, void *self, const void *what)
 {
-    if (pt_manager_start() != 0) {
+    if (pt_init() != 0) {
         return alloc_by_stock(symbol, q->caller, result, self, q->elements, what, "pintensor is off");
     }
-    if (!pt_torch_usable()) {
+    if (!pt_tensor_usable()) {
         return alloc_by_stock(symbol, q->caller, result, self, q->elements, what,
                               "this torch is older than 2.11, and for those pintensor makes tensors by the bridge only");
     }
-    if (q->dtype >= 0 && pt_torch_element_size(q->dtype) == 0) {
+    if (q->dtype >= 0 && pt_tensor_element_size(q->dtype) == 0) {
         return alloc_by_stock(symbol, q->caller, result, self, q->elements, what,
                               "this torch has an element type that pintensor does not know");
     }
-    q->manager = pt_keys_of(self, true);
+    q->manager = pt_managers_of(self, true);
     q->door = PT_DOOR_DEEPSPEED;
     pt_tensor tensor;
-    int error = pt_torch_alloc(q, &tensor);
+    int error = pt_tensor_alloc(q, &tensor);
     if (error != 0) {
         raise_for(error, q);
         return alloc_by_stock(symbol, q->caller, result, self, q->elements, what, "this torch takes no errors");
     }
-    *(void **)result = pt_torch_unwrap(tensor);
+    *(void **)result = pt_tensor_unwrap(tensor);
     return result;
 }
 
@@ -139,7 +140,7 @@ static bool free_address_of(void *self, void *address, const void *caller)
         bool (*stock)(void *, void *) = (bool (*)(void *, void *))stock_of_caller(caller, FREE_ADDRESS);
         return stock != NULL && stock(self, address);
     }
-    return pt_manager_release(pt_keys_of(self, false), address, caller) == 0;
+    return pt_block_release(pt_managers_of(self, false), address, caller) == 0;
 }
 
 DOOR bool free_address(void *self, void *address) __asm__(FREE_ADDRESS);
@@ -153,7 +154,7 @@ bool free_tensor(void *self, pt_tensor tensor)
 {
     struct pt_extent e = {0};
     bool (*stock)(void *, pt_tensor) = NULL;
-    bool known = pt_torch_usable() && pt_torch_extent(tensor, &e) == 0;
+    bool known = pt_tensor_usable() && pt_tensor_extent(tensor, &e) == 0;
     if (stock_serves && !pt_table_ours(e.data)) {
         stock = (bool (*)(void *, pt_tensor))stock_of_caller(CALLER, FREE_TENSOR);
     }
@@ -161,7 +162,7 @@ bool free_tensor(void *self, pt_tensor tensor)
         return stock(self, tensor);
     }
     if (!known) {
-        pt_torch_raise("deepspeed_pin_tensor_t::free", pt_torch_error());
+        pt_tensor_raise("deepspeed_pin_tensor_t::free", pt_tensor_error());
     }
     return free_address_of(self, e.data, CALLER);
 }
@@ -170,20 +171,20 @@ DOOR bool is_managed(void *self, pt_tensor tensor) __asm__(IS_MANAGED);
 bool is_managed(void *self, pt_tensor tensor)
 {
     struct pt_extent e = {0};
-    bool known = pt_torch_usable() && pt_torch_extent(tensor, &e) == 0;
+    bool known = pt_tensor_usable() && pt_tensor_extent(tensor, &e) == 0;
     if (stock_serves && !pt_table_ours(e.data)) {
         bool (*stock)(void *, pt_tensor) = (bool (*)(void *, pt_tensor))stock_of_caller(CALLER, IS_MANAGED);
         return stock != NULL && stock(self, tensor);
     }
     if (!known) {
-        pt_torch_raise("deepspeed_pin_tensor_t::is_managed", pt_torch_error());
+        pt_tensor_raise("deepspeed_pin_tensor_t::is_managed", pt_tensor_error());
     }
     return e.cpu && pt_table_covers(e.data, e.bytes);
 }
 
 static void destroy(void *self, const void *caller, const char *symbol)
 {
-    pt_manager_close(pt_keys_of(self, false));
+    pt_block_close_manager(pt_managers_of(self, false));
     void (*stock)(void *) = (void (*)(void *))stock_of_caller(caller, symbol);
     if (stock != NULL) {
         stock(self); /* its members still have to be destroyed, and blocks that stock itself served */

@@ -1,10 +1,10 @@
 /* libc's doors: the ways a process ends, so that the report comes out of each, and mlock, which tells of ops that no
  * preload can reach. Everything is passed on unchanged. */
+#include "base/log.h"
+#include "base/options.h"
 #include "deepspeed.h"
-#include "exit.h"
-#include "log.h"
-#include "options.h"
-#include "process.h"
+#include "life/shutdown.h"
+#include "memory/owner.h"
 #include "stock.h"
 
 #include <assert.h>
@@ -43,25 +43,25 @@ static _Noreturn void end(int status)
 DOOR _Noreturn void exit(int status)
 {
     void (*real)(int) = (void (*)(int))stock_next("exit");
-    pt_exit_status(status, NULL);
+    pt_shutdown_status(status, NULL);
     real(status);
     __builtin_unreachable();
 }
 
 DOOR _Noreturn void _exit(int status)
 {
-    end(pt_exit_now(status));
+    end(pt_shutdown_now(status));
 }
 
 DOOR _Noreturn void _Exit(int status)
 {
-    end(pt_exit_now(status));
+    end(pt_shutdown_now(status));
 }
 
 DOOR _Noreturn void quick_exit(int status)
 {
     void (*real)(int) = (void (*)(int))stock_next("quick_exit");
-    real(pt_exit_now(status));
+    real(pt_shutdown_now(status));
     __builtin_unreachable();
 }
 
@@ -70,7 +70,7 @@ DOOR _Noreturn void abort(void)
     if (next.abort == NULL) {
         look_up();
     }
-    (void)pt_exit_now(1);
+    (void)pt_shutdown_now(1);
     next.abort();
     __builtin_unreachable();
 }
@@ -80,7 +80,7 @@ DOOR _Noreturn void __assert_fail(const char *what, const char *file, unsigned l
 {
     void (*real)(const char *, const char *, unsigned, const char *) =
         (void (*)(const char *, const char *, unsigned, const char *))stock_next("__assert_fail");
-    (void)pt_exit_now(1);
+    (void)pt_shutdown_now(1);
     real(what, file, line, function);
     __builtin_unreachable();
 }

@@ -1,7 +1,7 @@
 #include "stock.h"
 
-#include "loaded.h"
-#include "log.h"
+#include "base/libraries.h"
+#include "base/log.h"
 
 #include <dlfcn.h>
 #include <sys/syscall.h>
@@ -31,8 +31,8 @@ static void *look_in_library(const void *caller, const char *library, const char
     if (found == NULL) {
         found = stock_of_caller(caller, symbol);
     }
-    struct pt_loaded loaded;
-    if (found == NULL && pt_loaded_named(library, &loaded)) {
+    struct pt_library loaded;
+    if (found == NULL && pt_libraries_named(library, &loaded)) {
         void *object = dlopen(loaded.path, RTLD_NOLOAD | RTLD_LAZY);
         if (object != NULL) {
             found = dlsym(object, symbol);
@@ -60,8 +60,8 @@ void *stock_of_library(struct stock_memory *memory, const void *caller, const ch
         }
     }
     void *found = look_in_library(caller, library, symbol);
-    struct pt_loaded object;
-    bool lasts = found != NULL && used < MOST && pt_loaded_around(caller, &object) && keep(found);
+    struct pt_library object;
+    bool lasts = found != NULL && used < MOST && pt_libraries_around(caller, &object) && keep(found);
     /* A place is written once; objects past the last one are looked up each time. */
     unsigned place = lasts ? atomic_fetch_add(&memory->used, 1) : MOST;
     if (place < MOST) {

@@ -1,19 +1,20 @@
 /* torch's door: the first time that torch asks for its allocator of pinned memory, the bridge becomes that allocator;
  * all calls, the first one too, are then torch's own to answer. What the bridge asks for is here. */
-#include "torch.h"
+#include "api/tensor.h"
 
-#include "bridge.h"
-#include "device.h"
-#include "dtype.h"
-#include "flight.h"
-#include "keys.h"
-#include "library.h"
-#include "loaded.h"
-#include "lock.h"
-#include "manager.h"
-#include "options.h"
-#include "process.h"
-#include "room.h"
+#include "base/dtype.h"
+#include "base/libraries.h"
+#include "base/options.h"
+#include "bridge/bridge.h"
+#include "bridge/library.h"
+#include "device/driver.h"
+#include "life/block.h"
+#include "life/init.h"
+#include "life/managers.h"
+#include "memory/owner.h"
+#include "memory/pin.h"
+#include "pool/in_flight.h"
+#include "pool/pool.h"
 #include "stock.h"
 #include "torch_door.h"
 
@@ -35,7 +36,7 @@ enum { CUDA = 1 }; /* c10::DeviceType */
 static uint32_t manager(bool make)
 {
     static const char key;
-    return pt_keys_of(&key, make);
+    return pt_managers_of(&key, make);
 }
 
 static uint64_t made(void)
@@ -47,7 +48,7 @@ static uint64_t made(void)
 
 static size_t drop(void *data)
 {
-    if (!pt_process_owns()) {
+    if (!pt_owner_owns()) {
         return 0;
     }
     struct pt_found f = pt_table_find(data);
@@ -55,7 +56,7 @@ static size_t drop(void *data)
     if (f.number == 0 || f.state != PT_LIVE || f.base != (uintptr_t)data) {
         return 0; /* inherited */
     }
-    (void)pt_manager_release_block(manager(false), &block, CALLER);
+    (void)pt_block_release_block(manager(false), &block, CALLER);
     return f.asked;
 }
 
@@ -63,7 +64,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
 {
     static __thread char text[1024];
     *why = NULL;
-    if (pt_manager_start() != 0) {
+    if (pt_init() != 0) {
         return -ENODEV;
     }
     /* Not PT_TENSOR: what keeps DeepSpeed's blocks past their last tensor (free(), PINTENSOR_RECLAIM) is not for
@@ -72,9 +73,9 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
         .manager = manager(true), .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_TORCH, .caller = caller};
     struct pt_block block;
     uint64_t before = made();
-    int error = pt_manager_alloc(&q, &block);
+    int error = pt_block_alloc(&q, &block);
     /* It may have been locked before there was a context, and torch's pinned memory has to be the device's too. */
-    if (error == 0 && !pt_room_register(block.base, bytes) && pt_device_ready()) {
+    if (error == 0 && !pt_pool_register(block.base, bytes) && pt_driver_ready()) {
         (void)drop(block.base);
         return -ENODEV;
     }
@@ -83,7 +84,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
     } else if (error != -ENODEV) {
         struct pt_text t;
         pt_text_init(&t, text, sizeof text, -1);
-        pt_manager_explain(bytes, &t);
+        pt_block_explain(bytes, &t);
         *why = text;
     }
     return error;
@@ -91,21 +92,21 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
 
 static bool used(const void *p, void *stream, int device)
 {
-    return pt_flight_use(p, stream, device, true);
+    return pt_in_flight_use(p, stream, device, true);
 }
 
 static void trim(void)
 {
-    (void)pt_room_trim();
+    (void)pt_pool_trim();
 }
 
 static void stats(struct pintensor_bridge_stats *out, bool blocks)
 {
     *out = (struct pintensor_bridge_stats){0};
-    if (!pt_process_owns()) {
+    if (!pt_owner_owns()) {
         return;
     }
-    out->locked = pt_lock_bytes();
+    out->locked = pt_pin_bytes();
     uint32_t count = blocks ? atomic_load(&pt_table()->records) : 0;
     for (uint32_t number = 1; number < count; number++) {
         out->blocks += pt_table_record(number)->state != PT_FREE;
@@ -127,7 +128,7 @@ bool torch_tells(const void *caller)
 static void take_over(void)
 {
     static const struct pintensor_bridge_calls calls = {
-        .has_context = pt_device_ready, .alloc = alloc, .drop = drop, .used = used, .trim = trim, .stats = stats};
+        .has_context = pt_driver_ready, .alloc = alloc, .drop = drop, .used = used, .trim = trim, .stats = stats};
     void *bridge = library_of_bridge();
     if (bridge == NULL) {
         return;
@@ -139,8 +140,8 @@ static void take_over(void)
         library_complain(why, "Report this");
         return;
     }
-    struct pt_loaded cuda;
-    if (pt_loaded_named(TORCH_CUDA, &cuda)) {
+    struct pt_library cuda;
+    if (pt_libraries_named(TORCH_CUDA, &cuda)) {
         copier.from = cuda.from;
         copier.len = cuda.len;
     }
@@ -151,15 +152,15 @@ static void take_over(void)
 static bool is_the_moment(void)
 {
     static _Atomic bool over;
-    struct pt_loaded cuda;
-    if (atomic_load_explicit(&over, memory_order_relaxed) || !pt_loaded_named(TORCH_CUDA, &cuda)) {
+    struct pt_library cuda;
+    if (atomic_load_explicit(&over, memory_order_relaxed) || !pt_libraries_named(TORCH_CUDA, &cuda)) {
         return false;
     }
-    (void)pt_device_look();
-    if (!pt_device_in_use()) {
+    (void)pt_driver_look();
+    if (!pt_driver_in_use()) {
         return false;
     }
-    bool wanted = pt_manager_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON;
+    bool wanted = pt_init_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON;
     return !atomic_exchange(&over, true) && wanted;
 }
 
@@ -192,10 +193,10 @@ void *get_host_allocator(int8_t device)
 
 static void *bridge_for_tensors(void)
 {
-    return pt_manager_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON ? library_of_bridge() : NULL;
+    return pt_init_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON ? library_of_bridge() : NULL;
 }
 
 __attribute__((constructor)) static void offer_bridge(void)
 {
-    pt_torch_set_fallback(bridge_for_tensors);
+    pt_tensor_set_fallback(bridge_for_tensors);
 }

@@ -2,8 +2,8 @@
 #ifndef TESTS_BLOCKS_H
 #define TESTS_BLOCKS_H
 
-#include "dtype.h"
-#include "manager.h"
+#include "base/dtype.h"
+#include "life/block.h"
 #include "pintensor.h"
 #include "suite.h"
 
@@ -36,7 +36,7 @@ static inline struct pt_block alloc_tensor(size_t bytes)
     struct pt_request q = {
         .manager = (uint32_t)manager, .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_C, .tensor = true};
     struct pt_block b;
-    REQUIRE(pt_manager_alloc(&q, &b) == 0);
+    REQUIRE(pt_block_alloc(&q, &b) == 0);
     return b;
 }
 

@@ -1,21 +1,21 @@
-#include "arena.h"
-#include "lock.h"
-#include "pages.h"
-#include "segment.h"
+#include "memory/arena.h"
+#include "memory/pages.h"
+#include "memory/pin.h"
+#include "memory/segments.h"
 #include "suite.h"
 
 #include <stdint.h>
 
 static void start(void)
 {
-    ck_assert_int_eq(pt_segment_init(), 0);
+    ck_assert_int_eq(pt_segments_init(), 0);
     ck_assert_int_eq(pt_arena_init(), 0);
 }
 
 START_TEST(small_blocks_lie_in_locked_memory_as_aligned_as_asked)
 {
     start();
-    const struct pt_range *r = pt_segment_range();
+    const struct pt_range *r = pt_segments_range();
     for (size_t align = 64; align <= PT_PAGE; align *= 2) {
         for (size_t size = 1; size <= 64 * KIB; size = size * 3 + 1) {
             size_t usable;
@@ -26,7 +26,7 @@ START_TEST(small_blocks_lie_in_locked_memory_as_aligned_as_asked)
             memset(p, 1, usable);
         }
     }
-    ck_assert_uint_eq(vmlck(), pt_segment_small_locked());
+    ck_assert_uint_eq(vmlck(), pt_segments_small_locked());
     ck_assert_uint_gt(vmlck(), 0);
 }
 END_TEST
@@ -34,7 +34,7 @@ END_TEST
 START_TEST(exact_blocks_are_addresses_on_their_own_granule)
 {
     start();
-    const struct pt_range *r = pt_segment_range();
+    const struct pt_range *r = pt_segments_range();
     for (size_t size = PT_PAGE; size <= (size_t)1 << 30; size = size * 5 + 123) {
         size_t usable;
         char *p = pt_arena_exact(size, &usable);
@@ -82,7 +82,7 @@ START_TEST(a_purge_gives_back_what_is_free)
     ck_assert_uint_eq(vmlck(), full); /* freed runs stay locked until told otherwise */
     pt_arena_small_purge();
     ck_assert_uint_le(vmlck(), full / 8);
-    ck_assert_uint_eq(vmlck(), pt_segment_small_locked());
+    ck_assert_uint_eq(vmlck(), pt_segments_small_locked());
 }
 END_TEST
 
@@ -92,7 +92,7 @@ START_TEST(no_memory_can_be_locked_no_block)
     limit_memlock(0, 0);
     size_t usable;
     ck_assert_ptr_null(pt_arena_small(100, 64, &usable));
-    ck_assert_int_ne(pt_lock_error(), 0);
+    ck_assert_int_ne(pt_pin_error(), 0);
 }
 END_TEST
 
@@ -112,7 +112,7 @@ END_TEST
 static int print_whether_fresh_memory_is_zero(void)
 {
     size_t usable;
-    int sum = pt_segment_init() + pt_arena_init();
+    int sum = pt_segments_init() + pt_arena_init();
     const char *p = pt_arena_small(512, 64, &usable);
     for (size_t i = 0; i < 512; i++) {
         sum |= p[i];

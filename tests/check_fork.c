@@ -1,5 +1,5 @@
-#include "dtype.h"
-#include "manager.h"
+#include "base/dtype.h"
+#include "life/block.h"
 #include "pintensor.h"
 #include "suite.h"
 
@@ -15,7 +15,7 @@ static struct pt_block alloc_tensor(size_t bytes)
     struct pt_request q = {
         .manager = (uint32_t)manager, .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_C, .tensor = true};
     struct pt_block b;
-    ck_assert_int_eq(pt_manager_alloc(&q, &b), 0);
+    ck_assert_int_eq(pt_block_alloc(&q, &b), 0);
     return b;
 }
 
@@ -68,7 +68,7 @@ static void only_look(void)
     ck_assert_mem_eq(&s, &zero, sizeof s);
     parents_blocks_look_as_in_stock();
     ck_assert_int_eq(pintensor_free(manager, &s), PINTENSOR_ENOT_OURS);
-    pt_manager_drop(&tensor);
+    pt_block_drop(&tensor);
     ck_assert_uint_eq(pintensor_trim(), 0);
     ck_assert_int_eq(pintensor_report(STDERR_FILENO), PINTENSOR_EOFF);
     pintensor_manager_destroy(manager);
@@ -97,7 +97,7 @@ static void drop_the_parents_beside_own(void)
     for (unsigned i = 0; i < 2; i++) {
         ck_assert_int_eq(pintensor_alloc(m, MIB, &b[i]), 0);
     }
-    pt_manager_drop(&tensor);
+    pt_block_drop(&tensor);
     ck_assert_uint_eq(stats().live_blocks, 2);
     ck_assert(pintensor_is_managed(b[0].data, MIB) && pintensor_is_managed(b[1].data, MIB));
 }
@@ -222,7 +222,7 @@ START_TEST(vfork_leaves_the_parent_alone)
     }
     ck_assert_uint_eq(vmlck(), locked);
     ck_assert_uint_eq(stats().live_blocks, 2);
-    pt_manager_drop(&tensor);
+    pt_block_drop(&tensor);
     ck_assert_uint_eq(stats().live_blocks, 1);
 }
 END_TEST

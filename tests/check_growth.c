@@ -1,4 +1,4 @@
-#include "growth.h"
+#include "ledger/growth.h"
 #include "suite.h"
 
 #define MS ((uint64_t)1000000)

@@ -1,6 +1,6 @@
-#include "account.h"
 #include "blocks.h"
-#include "magazine.h"
+#include "ledger/counters.h"
+#include "pool/magazine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -119,21 +119,21 @@ START_TEST(blocks_under_tensors)
 {
     start();
     struct pt_block b = alloc_tensor(SIZE);
-    ck_assert_int_eq(pt_manager_release((uint32_t)manager, b.base, NULL), 0);
+    ck_assert_int_eq(pt_block_release((uint32_t)manager, b.base, NULL), 0);
     ck_assert(!pintensor_is_managed(b.base, 1) && record(b.base)->state == PT_LIVE);
-    ck_assert_int_eq(pt_manager_release((uint32_t)manager, b.base, NULL), -ENOENT);
+    ck_assert_int_eq(pt_block_release((uint32_t)manager, b.base, NULL), -ENOENT);
     struct pt_block other = alloc_tensor(SIZE);
     ck_assert_ptr_ne(other.base, b.base);
-    pt_manager_drop(&b);
+    pt_block_drop(&b);
     ck_assert(kept(b.base));
-    pt_manager_drop(&b); /* late */
+    pt_block_drop(&b); /* late */
     struct pt_block again = alloc_tensor(SIZE);
     ck_assert_ptr_eq(again.base, b.base);
-    pt_manager_drop(&b); /* later still */
+    pt_block_drop(&b); /* later still */
     ck_assert(pintensor_is_managed(again.base, SIZE));
-    pt_manager_drop(&again); /* never freed */
+    pt_block_drop(&again); /* never freed */
     ck_assert(!kept(again.base));
-    pt_manager_drop(&other);
+    pt_block_drop(&other);
     pintensor_stats s = stats();
     ck_assert(s.live_blocks == 0 && s.reclaimed_blocks == 2 && s.misuses == 1);
     ck_assert_uint_eq(pt_table()->counters.stock_bytes, 2 * SIZE); /* stock leaks those */
@@ -149,7 +149,7 @@ START_TEST(a_manager_takes_kept_blocks_along)
     pintensor_manager_destroy(manager);
     ck_assert(!pintensor_is_managed(b.data, 1) && !pintensor_is_managed(tensor.base, 1));
     ck_assert_uint_eq(stats().live_blocks, 1);
-    pt_manager_drop(&tensor);
+    pt_block_drop(&tensor);
     ck_assert_uint_eq(stats().live_blocks, 0);
     ck_assert_uint_eq(stats().reclaimed_blocks, 0);
 }

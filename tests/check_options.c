@@ -1,4 +1,4 @@
-#include "options.h"
+#include "base/options.h"
 #include "suite.h"
 
 /* The table once more: what a test says of an option it says of all. */
@@ -6,7 +6,7 @@ static const struct option {
     const char *name, *kind, *value, *values;
 } options[] = {
 #define X(name, kind, value, values, help) {#name, #kind, value, values},
-#include "options.def"
+#include "base/options.def"
 #undef X
 };
 #define OPTIONS (sizeof options / sizeof options[0])

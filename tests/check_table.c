@@ -1,7 +1,7 @@
-#include "pages.h"
-#include "segment.h"
+#include "ledger/table.h"
+#include "memory/pages.h"
+#include "memory/segments.h"
 #include "suite.h"
-#include "table.h"
 
 #include <pthread.h>
 #include <stdint.h>
@@ -12,10 +12,10 @@ static char *exact; /* of the exact one */
 
 static void start(void)
 {
-    ck_assert_int_eq(pt_segment_init(), 0);
+    ck_assert_int_eq(pt_segments_init(), 0);
     ck_assert_int_eq(pt_table_init(3), 0);
-    base = pt_segment_range()->base;
-    exact = base + pt_segment_range()->small;
+    base = pt_segments_range()->base;
+    exact = base + pt_segments_range()->small;
 }
 
 static uint32_t add(char *at, size_t asked, size_t capacity, uint8_t state)
@@ -79,7 +79,7 @@ START_TEST(foreign_addresses_find_nothing)
     start();
     int local;
     add(base, 4096, 4096, PT_LIVE);
-    const struct pt_range *r = pt_segment_range();
+    const struct pt_range *r = pt_segments_range();
     const void *const foreign[] = {NULL, &local, base - 1, r->base + r->size, (void *)UINTPTR_MAX, (void *)start};
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
         ck_assert(!pt_table_ours(foreign[i]));

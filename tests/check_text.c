@@ -1,5 +1,5 @@
+#include "base/text.h"
 #include "suite.h"
-#include "text.h"
 
 #include <errno.h>
 #include <stdint.h>

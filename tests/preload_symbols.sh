@@ -22,7 +22,7 @@ is 'every line of the symbols table is exported' \
 # A door that the table forgot would be defined, hidden, and bind nobody.
 shopt -s nullglob
 is 'every door is in the symbols table' \
-    "$(readelf -sW "$top_builddir"/preload/.libs/*.o | awk '$5 == "GLOBAL" && $6 == "DEFAULT" && $7 != "UND" { print $8 }' | sort)" \
+    "$(readelf -sW "$top_builddir"/preload/.libs/*.o "$top_builddir"/preload/bridge/.libs/*.o | awk '$5 == "GLOBAL" && $6 == "DEFAULT" && $7 != "UND" { print $8 }' | sort)" \
     "$(exported "$preload" | grep -v '^pintensor_')"
 
 for object in "$library" "$preload"; do
@@ -38,7 +38,7 @@ done
 
 # jemalloc's malloc is the one that such a call would reach, and what libc allocated must not be freed by it. The command's
 # own objects (pintensor-*.o) are not part of the libraries.
-objects=("$top_builddir"/src/.libs/*.o "$top_builddir"/preload/.libs/*.o)
+objects=("$top_builddir"/src/*/.libs/*.o "$top_builddir"/preload/.libs/*.o "$top_builddir"/preload/bridge/.libs/*.o)
 is 'the objects are there to be looked at' "$((${#objects[@]} >= 20))" 1
 is 'no call of the malloc family in our objects' \
     "$(nm -A -u "${objects[@]}" | grep -E ' U (malloc|calloc|realloc|reallocarray|free|posix_memalign|aligned_alloc|memalign|valloc|pvalloc|strn?dup|v?asprintf|getline|getdelim|open_memstream|fopen|opendir|realpath|qsort)(@.*)?$')" ''

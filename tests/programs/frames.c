@@ -1,6 +1,6 @@
 /* What src/frames.c makes of the interpreter it is loaded into, for tests/python/frames.py, which calls in with the GIL
  * (PyDLL) or without it (CDLL). It holds copies of frames.c and python.c: nothing of the preload's. */
-#include "frames.h"
+#include "trace/frames.h"
 
 #include <stdatomic.h>
 #include <time.h>

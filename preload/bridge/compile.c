@@ -1,0 +1,123 @@
+#include "compile.h"
+
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SECONDS = 120, WORDS = 8, ARGUMENTS = 32, VARIABLES = 4096 };
+
+/* The program's environment without what would preload us into the compiler. One thread at a time. */
+static char **environment(void)
+{
+    static char *kept[VARIABLES];
+    size_t n = 0;
+    for (char **e = environ; e != NULL && *e != NULL && n < VARIABLES - 1; e++) {
+        if (strncmp(*e, "LD_PRELOAD=", 11) != 0 && strncmp(*e, "PINTENSOR_", 10) != 0) {
+            kept[n++] = *e;
+        }
+    }
+    kept[n] = NULL;
+    return kept;
+}
+
+/* As for a program started by a shell, whatever signals this one ignores or blocks; and in a group of its own, so that
+ * all of the compiler's processes can be ended at once. */
+static int spawn(pid_t *pid, char *const *argv, const char *log, int lock)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t none, defaults;
+    sigemptyset(&none);
+    sigemptyset(&defaults);
+    sigaddset(&defaults, SIGCHLD);
+    sigaddset(&defaults, SIGPIPE);
+    if (posix_spawn_file_actions_init(&files) != 0 || posix_spawnattr_init(&attributes) != 0) {
+        return ENOMEM;
+    }
+    (void)posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    (void)posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    (void)posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
+    if (lock > STDERR_FILENO) {
+        (void)posix_spawn_file_actions_adddup2(&files, lock, lock);
+    }
+    (void)posix_spawnattr_setsigmask(&attributes, &none);
+    (void)posix_spawnattr_setsigdefault(&attributes, &defaults);
+    (void)posix_spawnattr_setpgroup(&attributes, 0);
+    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    int error = posix_spawnp(pid, argv[0], &files, &attributes, argv, environment());
+    (void)posix_spawnattr_destroy(&attributes);
+    (void)posix_spawn_file_actions_destroy(&files);
+    return error;
+}
+
+static uint64_t now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec;
+}
+
+static enum compile_end wait_for(pid_t pid)
+{
+    uint64_t end = now_s() + SECONDS;
+    bool killed = false;
+    int status;
+    for (;;) {
+        pid_t ended = waitpid(pid, &status, WNOHANG);
+        if (ended == pid) {
+            return killed                                          ? COMPILE_TOO_LONG
+                   : WIFEXITED(status) && WEXITSTATUS(status) == 0 ? COMPILE_DONE
+                                                                   : COMPILE_FAILED;
+        }
+        if (ended < 0 && errno == ECHILD) {
+            return killed ? COMPILE_TOO_LONG : COMPILE_DONE; /* the program's own handler was faster */
+        }
+        if (!killed && now_s() >= end) {
+            (void)kill(-pid, SIGKILL);
+            killed = true;
+        }
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+}
+
+enum compile_end compile_run(const char *const *arguments, const char *log, int lock)
+{
+    static const char *const usual[] = {"c++", "g++", "clang++"};
+    static char words[1024], *argv[WORDS + ARGUMENTS + 1];
+    const char *wanted = getenv("CXX");
+    unsigned first = wanted != NULL && wanted[0] != '\0' ? 0 : 1;
+    for (unsigned i = first; i <= sizeof usual / sizeof usual[0]; i++) {
+        struct pt_text t;
+        pt_text_init(&t, words, sizeof words, -1);
+        pt_text_add(&t, "%s", i == 0 ? wanted : usual[i - 1]);
+        unsigned n = 0;
+        char *rest = words, *word;
+        while (n < WORDS && (word = strsep(&rest, " \t")) != NULL) {
+            if (word[0] != '\0') {
+                argv[n++] = word;
+            }
+        }
+        if (n == 0) {
+            continue;
+        }
+        for (unsigned a = 0; a < ARGUMENTS && arguments[a] != NULL; a++) {
+            argv[n++] = (char *)(uintptr_t)arguments[a];
+        }
+        argv[n] = NULL;
+        pid_t pid;
+        if (spawn(&pid, argv, log, lock) == 0) {
+            return wait_for(pid);
+        }
+    }
+    return COMPILE_NO_COMPILER;
+}

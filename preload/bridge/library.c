@@ -1,0 +1,274 @@
+#include "library.h"
+
+#include "base/libraries.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "cache_file.h"
+#include "compile.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The oldest and newest minor version of torch 2 the host allocator of which was looked at. */
+enum { OLDEST = 8, NEWEST = 14 };
+
+/* The bridge's text, in one, so that one file is all of pintensor. */
+#define TEXT(file) ".ascii \"#line 1 \\\"" file "\\\"\\n\"\n.incbin \"" PT_BRIDGE_SOURCES "/" file "\"\n"
+__asm__(".pushsection .rodata\n"
+        "bridge_text:\n" TEXT("bridge.h") TEXT("host_stats.h") TEXT("old_torch.h")
+            TEXT("host_allocator.cpp") "bridge_text_end: .byte 0\n"
+                                       ".globl bridge_text, bridge_text_end\n"
+                                       ".hidden bridge_text, bridge_text_end\n"
+                                       ".popsection\n");
+extern const char bridge_text[], bridge_text_end[];
+
+#define STANDARD "-std=c++20"
+
+enum { PATH = 4096 };
+
+/* Filled in from above to below, by one thread. */
+static struct {
+    char cpu[PATH];     /* libtorch_cpu.so */
+    char root[PATH];    /* torch's directory */
+    char version[64];   /* all of it: 2.13.0+cu130 */
+    char abi[40];       /* how libstdc++'s strings are to look */
+    char name[128];     /* what the bridge to it is called */
+    char library[PATH]; /* the bridge, in the cache */
+} torch = {.version = "?"};
+
+void library_complain(const char *why, const char *what_to_do)
+{
+    pt_log("there is no bridge to torch %s, whose pinned memory stays its own: %s. %s, or set PINTENSOR_TORCH=off to "
+           "silence this",
+           torch.version, why, what_to_do);
+}
+
+/* ---- the torch in this process ---- */
+
+/* "\n__version__ = '2.13.0+cu130'\n", or in a libtorch without Python all of the file. Kept to what a file's name may
+ * hold. */
+static bool read_version(const char *file, const char *before)
+{
+    char path[PATH], text[4096];
+    struct pt_text t;
+    pt_text_init(&t, path, sizeof path, -1);
+    pt_text_add(&t, "%s/%s", torch.root, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    text[0] = '\n';
+    ssize_t n = read(fd, text + 1, sizeof text - 2);
+    close(fd);
+    text[n > 0 ? n + 1 : 0] = '\0';
+    const char *at = strstr(text, before);
+    if (at == NULL) {
+        return false;
+    }
+    at += strlen(before);
+    size_t len = strspn(at, "0123456789.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-_");
+    len = len < sizeof torch.version - 1 ? len : sizeof torch.version - 1;
+    memcpy(torch.version, at, len);
+    torch.version[len] = '\0';
+    return len > 0;
+}
+
+static bool is_known(void)
+{
+    const char *minor = torch.version + 2;
+    size_t digits = strspn(minor, "0123456789");
+    int n = digits == 1 ? minor[0] - '0' : digits == 2 ? (minor[0] - '0') * 10 + minor[1] - '0' : 0;
+    return strncmp(torch.version, "2.", 2) == 0 && n >= OLDEST && n <= NEWEST;
+}
+
+static bool find_torch(void)
+{
+    struct pt_library cpu;
+    char *slash;
+    if (!pt_libraries_named("libtorch_cpu.so", &cpu)) {
+        library_complain("libtorch_cpu.so is not loaded", "Report this");
+        return false;
+    }
+    memcpy(torch.cpu, cpu.path, sizeof torch.cpu);
+    memcpy(torch.root, cpu.path, sizeof torch.root);
+    for (int up = 0; up < 2 && (slash = strrchr(torch.root, '/')) != NULL; up++) {
+        *slash = '\0';
+    }
+    if (!read_version("version.py", "\n__version__ = '") && !read_version("build-version", "\n")) {
+        library_complain("neither version.py nor build-version is in its directory", "Install torch from its wheel");
+        return false;
+    }
+    if (!is_known()) {
+        library_complain("its host allocator was not looked at (that of torch 2.8 to 2.14 was)",
+                         "Use a newer pintensor");
+        return false;
+    }
+    return true;
+}
+
+/* ---- building ---- */
+
+/* A name that another torch, another build of it, or another pintensor does not share. */
+static bool name_bridge(void)
+{
+    struct stat s;
+    if (stat(torch.cpu, &s) != 0) {
+        library_complain("libtorch_cpu.so is not where it was loaded from", "Start the program anew");
+        return false;
+    }
+    void *c10 = dlopen("libc10.so", RTLD_NOLOAD | RTLD_LAZY);
+    bool new_strings = c10 == NULL || dlsym(c10, "_ZN3c106detail14torchCheckFailEPKcS2_jRKSs") == NULL;
+    struct pt_text t;
+    pt_text_init(&t, torch.abi, sizeof torch.abi, -1);
+    pt_text_add(&t, "-D_GLIBCXX_USE_CXX11_ABI=%d", new_strings);
+
+    char key[PATH + 256];
+    pt_text_init(&t, key, sizeof key, -1);
+    pt_text_add(&t, "%s %llu %llu %llu %s %s", torch.cpu, (uint64_t)s.st_size, (uint64_t)s.st_mtim.tv_sec,
+                (uint64_t)s.st_mtim.tv_nsec, torch.abi, STANDARD);
+    uint64_t hash = cache_file_hash(CACHE_FILE_HASH, key, t.len);
+    hash = cache_file_hash(hash, bridge_text, (size_t)(bridge_text_end - bridge_text));
+    pt_text_init(&t, torch.name, sizeof torch.name, -1);
+    pt_text_add(&t, "bridge-%s-%x", torch.version, hash);
+    return true;
+}
+
+static bool write_source(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool written = fd >= 0 && cache_file_write(fd, bridge_text, (size_t)(bridge_text_end - bridge_text));
+    if (fd >= 0) {
+        close(fd);
+    }
+    return written;
+}
+
+/* With the lock held, if there can be one here. */
+static bool build(const char *log, int lock)
+{
+    static char source[PATH], made[PATH], said[PATH], include[PATH], api[PATH], c10[PATH];
+    const struct {
+        char *path;
+        const char *directory, *format;
+    } paths[] = {{include, torch.root, "/include"},
+                 {api, torch.root, "/include/torch/csrc/api/include"},
+                 {c10, torch.root, "/lib/libc10.so"}};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct pt_text t;
+        pt_text_init(&t, paths[i].path, PATH, -1);
+        pt_text_add(&t, "%s%s", paths[i].directory, paths[i].format);
+    }
+    if (access(api, R_OK) != 0) {
+        library_complain("its C++ headers are not there", "Install torch with its headers, as its wheel has them");
+        return false;
+    }
+    cache_file_temporary(source, torch.name, "cpp", lock);
+    cache_file_temporary(made, torch.name, "so", lock);
+    cache_file_temporary(said, torch.name, "log", lock);
+    const char *arguments[] = {STANDARD,   "-O2",     torch.abi,  "-shared", "-fPIC", "-fvisibility=hidden",
+                               "-isystem", include,   "-isystem", api,       source,  "-o",
+                               made,       torch.cpu, c10,        NULL};
+    (void)unlink(made);
+    bool written = write_source(source);
+    enum compile_end end = written ? compile_run(arguments, said, lock) : COMPILE_FAILED;
+    bool good = end == COMPILE_DONE && cache_file_seal(made) && rename(made, torch.library) == 0;
+    char why[PATH + 128], fix[PATH + 128];
+    struct pt_text w, f;
+    pt_text_init(&w, why, sizeof why, -1);
+    pt_text_init(&f, fix, sizeof fix, -1);
+    if (!written) {
+        pt_text_add(&w, "%s cannot be written", source);
+        pt_text_add(&f, "Make room, or set XDG_CACHE_HOME to a directory of yours");
+    } else if (end == COMPILE_NO_COMPILER) {
+        pt_text_add(&w, "no C++ compiler was found to build it with");
+        pt_text_add(&f, "Install g++, or set CXX");
+    } else if (!good) {
+        (void)rename(said, log); /* which also keeps others from trying */
+        pt_text_add(&w, "the C++ compiler %s: see %s",
+                    end == COMPILE_TOO_LONG ? "took longer than 2 minutes" : "failed", log);
+        pt_text_add(&f, "Delete that file to try again");
+    }
+    (void)unlink(source);
+    (void)unlink(made);
+    (void)unlink(said);
+    if (!good) {
+        library_complain(why, fix);
+    }
+    return good;
+}
+
+/* ---- having it ---- */
+
+static void *open_bridge(void)
+{
+    void *bridge = dlopen(torch.library, RTLD_NOW | RTLD_LOCAL);
+    if (bridge == NULL) {
+        const char *why = dlerror();
+        library_complain(why != NULL ? why : "it cannot be loaded",
+                         "Delete it to have it built anew, if need be by the compiler in CXX");
+    }
+    return bridge;
+}
+
+static void *find_or_build(void)
+{
+    static char log[PATH];
+    char why[PATH + 128];
+    struct pt_text t;
+    pt_text_init(&t, why, sizeof why, -1);
+    if (!find_torch() || !name_bridge()) {
+        return NULL;
+    }
+    const char *fix = cache_file_directory(&t);
+    if (fix == NULL) {
+        cache_file_path(torch.library, torch.name, "so");
+        cache_file_path(log, torch.name, "log");
+        fix = cache_file_check(torch.library, &t);
+    }
+    if (fix != NULL) {
+        library_complain(why, fix);
+        return NULL;
+    }
+    if (cache_file_is_whole(torch.library)) {
+        return open_bridge();
+    }
+    int lock = cache_file_lock();
+    bool there = cache_file_is_whole(torch.library);
+    if (!there && access(log, F_OK) == 0) {
+        pt_text_add(&t, "building it failed before: see %s", log);
+        library_complain(why, "Delete that file to try again");
+    } else if (!there && lock == -ETIMEDOUT) {
+        library_complain("another process has been building it for 3 minutes",
+                         "Start the program anew when that is done");
+    } else if (!there) {
+        there = build(log, lock);
+    }
+    if (lock >= 0) {
+        close(lock);
+    }
+    return there ? open_bridge() : NULL;
+}
+
+void *library_of_bridge(void)
+{
+    enum { NEW = 0, DONE = -1 };
+    static _Atomic int state; /* else the process that is at it */
+    static void *_Atomic bridge;
+    int now = NEW, self = (int)getpid();
+    if (atomic_compare_exchange_strong(&state, &now, self)) {
+        bridge = find_or_build();
+        state = DONE;
+    }
+    while (state == self) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    return bridge;
+}

@@ -1,0 +1,235 @@
+/* The public calls: arguments checked, errors put into words, the work passed on. */
+#include "api/tensor.h"
+#include "base/dtype.h"
+#include "life/block.h"
+#include "life/held.h"
+#include "life/init.h"
+#include "life/managers.h"
+#include "memory/owner.h"
+#include "memory/pin.h"
+#include "pintensor.h"
+#include "pool/in_flight.h"
+#include "pool/pool.h"
+#include "report/misuse.h"
+#include "report/report.h"
+
+#include <errno.h>
+#include <string.h>
+
+static __thread char error_text[1024];
+
+static const struct {
+    int code;
+    const char *text;
+} errors[] = {
+#define X(name, code, text) {code, text},
+    PINTENSOR_ERRORS(X)
+#undef X
+};
+
+const char *pintensor_strerror(int code)
+{
+    if (code == 0) {
+        return "no error";
+    }
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        if (errors[i].code == code) {
+            return errors[i].text;
+        }
+    }
+    return "unknown error";
+}
+
+const char *pintensor_last_error(void)
+{
+    return error_text;
+}
+
+/* Leaves the code's text, then the details. */
+static int fail(int code, const char *details)
+{
+    struct pt_text t;
+    pt_text_init(&t, error_text, sizeof error_text, -1);
+    pt_text_add(&t, details[0] != '\0' ? "%s: %s" : "%s", pintensor_strerror(code), details);
+    return code;
+}
+
+static int fail_alloc(int error, size_t bytes)
+{
+    if (error == -ENODEV) {
+        return fail(PINTENSOR_EOFF, "");
+    }
+    struct pt_text t;
+    pt_text_init(&t, error_text, sizeof error_text, -1);
+    pt_block_explain(bytes, &t);
+    return PINTENSOR_ELIMIT;
+}
+
+static struct pt_block of_id(const pintensor_block *b)
+{
+    return (struct pt_block){b->data, (uint32_t)b->id, (uint32_t)(b->id >> 32)};
+}
+
+pintensor_manager pintensor_manager_create(void)
+{
+    return pt_init() == 0 ? pt_managers_new() : 0;
+}
+
+void pintensor_manager_destroy(pintensor_manager manager)
+{
+    pt_block_close_manager((uint32_t)manager);
+}
+
+int pintensor_alloc(pintensor_manager manager, size_t bytes, pintensor_block *block)
+{
+    if (block == NULL || manager == 0) {
+        return fail(PINTENSOR_EINVALID, block == NULL ? "block is NULL" : "manager is 0");
+    }
+    *block = (pintensor_block){0};
+    if (bytes == 0) {
+        return 0;
+    }
+    struct pt_block made;
+    struct pt_request q = {.manager = (uint32_t)manager,
+                           .bytes = bytes,
+                           .dtype = PT_DTYPE_NONE,
+                           .door = PT_DOOR_C,
+                           .caller = __builtin_return_address(0)};
+    int error = pt_block_alloc(&q, &made);
+    if (error != 0) {
+        return fail_alloc(error, bytes);
+    }
+    *block = (pintensor_block){made.base, bytes, (uint64_t)made.generation << 32 | made.number};
+    return 0;
+}
+
+static int released(int error)
+{
+    switch (error) {
+    case 0: return 0;
+    case -ESTALE: return fail(PINTENSOR_ESTALE, "");
+    default: return fail(PINTENSOR_ENOT_OURS, "nothing was freed");
+    }
+}
+
+int pintensor_free(pintensor_manager manager, void *data)
+{
+    return data == NULL
+               ? 0
+               : released(pt_block_release((uint32_t)manager, data, __builtin_return_address(0)));
+}
+
+int pintensor_free_block(pintensor_manager manager, const pintensor_block *block)
+{
+    if (block == NULL) {
+        return fail(PINTENSOR_EINVALID, "block is NULL");
+    }
+    struct pt_block b = of_id(block);
+    return b.base == NULL
+               ? 0
+               : released(pt_block_release_block((uint32_t)manager, &b, __builtin_return_address(0)));
+}
+
+int pintensor_record_stream(const void *data, void *stream)
+{
+    return pt_in_flight_use(data, stream, PT_IN_FLIGHT_CURRENT, false) ? 0 : fail(PINTENSOR_ENOT_OURS, "no live block lies there");
+}
+
+int pintensor_tensor_alloc(pintensor_manager manager, int64_t elements, int scalar_type,
+                           pintensor_tensor *tensor)
+{
+    if (tensor == NULL || manager == 0) {
+        return fail(PINTENSOR_EINVALID, tensor == NULL ? "tensor is NULL" : "manager is 0");
+    }
+    *tensor = NULL;
+    struct pt_tensor_request q = {.manager = (uint32_t)manager,
+                                  .elements = elements,
+                                  .dtype = scalar_type,
+                                  .device_index = -1,
+                                  .door = PT_DOOR_C,
+                                  .caller = __builtin_return_address(0)};
+    int error = pt_tensor_alloc(&q, tensor);
+    switch (error) {
+    case 0: return 0;
+    case -EINVAL: return fail(PINTENSOR_EINVALID, "no such number of elements, or no such type");
+    case -ENOSYS: return fail(PINTENSOR_ENO_TORCH, "");
+    case -EIO: return fail(PINTENSOR_ETORCH, pt_tensor_error());
+    default: return fail_alloc(error, pt_tensor_bytes(elements, scalar_type));
+    }
+}
+
+int pintensor_tensor_free(pintensor_manager manager, pintensor_tensor tensor)
+{
+    struct pt_extent e;
+    if (tensor == NULL) {
+        return fail(PINTENSOR_EINVALID, "tensor is NULL");
+    }
+    if (pt_tensor_extent(tensor, &e) != 0) {
+        return fail(PINTENSOR_ETORCH, pt_tensor_error());
+    }
+    return released(pt_block_release((uint32_t)manager, e.data, __builtin_return_address(0)));
+}
+
+bool pintensor_is_managed(const void *data, size_t bytes)
+{
+    return pt_table_covers(data, bytes);
+}
+
+bool pintensor_tensor_is_managed(pintensor_tensor tensor)
+{
+    struct pt_extent e;
+    return tensor != NULL && pt_tensor_extent(tensor, &e) == 0 && e.cpu && pt_table_covers(e.data, e.bytes);
+}
+
+void pintensor_get_stats(pintensor_stats *stats, size_t size)
+{
+    pintensor_stats all = {0};
+    if (pt_owner_owns_strictly()) {
+        struct pt_table *t = pt_table();
+        struct pt_counters *c = &t->counters;
+        pt_pool_take_back_all();
+        all = (pintensor_stats){.live_blocks = c->live,
+                                .live_bytes = c->live_bytes,
+                                .live_locked = c->live_locked,
+                                .cached_bytes = pt_pool_cached(),
+                                .peak_bytes = c->peak_bytes,
+                                .peak_locked = c->peak_locked,
+                                .locked_bytes = pt_pin_bytes(),
+                                .allocated_blocks = c->allocated,
+                                .reused_blocks = c->reused,
+                                .reclaimed_blocks = c->reclaimed,
+                                .pageable_blocks = c->pageable};
+        for (uint32_t i = 0; i < atomic_load(&t->misuses); i++) {
+            all.misuses += t->misuse[i].count;
+        }
+    }
+    memset(stats, 0, size);
+    memcpy(stats, &all, size < sizeof all ? size : sizeof all);
+}
+
+size_t pintensor_trim(void)
+{
+    return pt_pool_trim();
+}
+
+int pintensor_report(int fd)
+{
+    if (!pt_owner_owns_strictly()) {
+        return fail(PINTENSOR_EOFF, "nothing was pinned by this process");
+    }
+    if (fd < 0) {
+        return fail(PINTENSOR_EIO, "not a file descriptor");
+    }
+    char buf[4096];
+    struct pt_text out;
+    pt_text_init(&out, buf, sizeof buf, fd);
+    pt_held_now();
+    (void)pt_report_write(&out);
+    pt_text_flush(&out);
+    return out.failed ? fail(PINTENSOR_EIO, "write() failed") : 0;
+}
+
+const char *pintensor_version(void)
+{
+    return PINTENSOR_VERSION;
+}

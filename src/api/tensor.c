@@ -1,0 +1,205 @@
+#include "api/tensor.h"
+
+#include "base/dtype.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* libtorch's functions, from its stable C headers (torch/csrc/stable/c/shim.h and torch/csrc/inductor/aoti_torch/c/
+ * shim.h). They return 0 on success. torch is loaded with RTLD_LOCAL, so they are looked up in the library itself. */
+#define FUNCTIONS(F)                                                                                          \
+    F(int32_t, torch_from_blob,                                                                               \
+      (void *data, int64_t dims, const int64_t *sizes, const int64_t *strides, int64_t offset, int32_t dtype, \
+       int32_t device_type, int32_t device_index, pt_tensor *out, int32_t layout, const uint8_t *metadata,    \
+       int64_t metadata_size, void (*deleter)(void *, void *), void *context), 1)                             \
+    F(int32_t, torch_get_mutable_data_ptr, (pt_tensor, void **), 1)                                              \
+    F(int32_t, aoti_torch_get_numel, (pt_tensor, int64_t *), 1)                                               \
+    F(int32_t, aoti_torch_get_dtype, (pt_tensor, int32_t *), 1)                                               \
+    F(int32_t, aoti_torch_get_device_type, (pt_tensor, int32_t *), 1)                                         \
+    F(size_t, aoti_torch_dtype_element_size, (int32_t), 0)                                                    \
+    F(const char *, torch_exception_get_what_without_backtrace, (void), 0)
+
+static struct {
+#define F(result, name, arguments, needed) result(*name) arguments;
+    FUNCTIONS(F)
+#undef F
+    void (*operator_delete)(void *);
+    void (*check_fail)(const char *function, const char *file, uint32_t line, const char *message);
+    bool usable;
+} torch;
+
+static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic bool loaded; /* only set once libtorch is there: it may come later */
+static void *(*fallback)(void);
+
+void pt_tensor_set_fallback(void *(*library)(void))
+{
+    fallback = library;
+}
+
+/* NULL if libtorch itself has all that is needed. */
+static void *library_of_the_rest(void *cpu)
+{
+    bool complete = true;
+#define F(result, name, arguments, needed) complete = complete && (!(needed) || dlsym(cpu, #name) != NULL);
+    FUNCTIONS(F)
+#undef F
+    return complete || fallback == NULL ? NULL : fallback();
+}
+
+static void load(void *cpu, void *c10, void *rest)
+{
+    bool usable = true;
+#define F(result, name, arguments, needed)                                       \
+    *(void **)&torch.name = dlsym(cpu, #name);                                   \
+    if (torch.name == NULL && rest != NULL) {                                    \
+        *(void **)&torch.name = dlsym(rest, #name);                              \
+    }                                                                            \
+    usable = usable && (torch.name != NULL || !(needed));
+    FUNCTIONS(F)
+#undef F
+    /* The program's operator delete, which frees what the program's operator new made. */
+    *(void **)&torch.operator_delete = dlsym(RTLD_DEFAULT, "_ZdlPv");
+    if (torch.operator_delete == NULL) {
+        *(void **)&torch.operator_delete = dlsym(cpu, "_ZdlPv");
+    }
+    *(void **)&torch.check_fail = dlsym(c10, "_ZN3c106detail14torchCheckFailEPKcS2_jS2_");
+    torch.usable = usable && torch.operator_delete != NULL;
+    atomic_store_explicit(&loaded, true, memory_order_release);
+}
+
+static bool look_up(void)
+{
+    if (!atomic_load_explicit(&loaded, memory_order_acquire)) {
+        void *cpu = dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY);
+        void *c10 = dlopen("libc10.so", RTLD_NOLOAD | RTLD_LAZY);
+        if (cpu == NULL || c10 == NULL) {
+            return false; /* the handles are kept: libtorch never goes away */
+        }
+        void *rest = library_of_the_rest(cpu);
+        pthread_mutex_lock(&loading);
+        if (!atomic_load(&loaded)) {
+            load(cpu, c10, rest);
+        }
+        pthread_mutex_unlock(&loading);
+    }
+    return atomic_load_explicit(&loaded, memory_order_acquire);
+}
+
+bool pt_tensor_usable(void)
+{
+    return look_up() && torch.usable;
+}
+
+size_t pt_tensor_element_size(int dtype)
+{
+    size_t size = pt_dtype_size(dtype);
+    /* A type newer than our list. */
+    if (size == 0 && dtype >= 0 && pt_tensor_usable() && torch.aoti_torch_dtype_element_size != NULL &&
+        pt_dtype_size(dtype - 1) != 0) {
+        size = torch.aoti_torch_dtype_element_size(dtype);
+    }
+    return size;
+}
+
+/* The deleter's context is the block itself in 64 bits: nothing to allocate, nothing to free. */
+static void *pack(const struct pt_block *block)
+{
+    return (void *)((uintptr_t)block->generation << 32 | block->number);
+}
+
+static void drop(void *data, void *context)
+{
+    struct pt_block block = {.base = data,
+                             .number = (uint32_t)(uintptr_t)context,
+                             .generation = (uint32_t)((uintptr_t)context >> 32)};
+    pt_block_drop(&block);
+}
+
+static int make(void *data, const struct pt_tensor_request *q, void (*deleter)(void *, void *), void *context,
+                pt_tensor *out)
+{
+    const int64_t stride = 1;
+    int32_t error = torch.torch_from_blob(data, 1, &q->elements, &stride, 0, q->dtype, q->device_type,
+                                          q->device_index, out, 0, NULL, 0, deleter, context);
+    return error == 0 ? 0 : -EIO;
+}
+
+size_t pt_tensor_bytes(int64_t elements, int dtype)
+{
+    size_t size = pt_tensor_element_size(dtype), bytes;
+    return elements < 0 || size == 0 || __builtin_mul_overflow((size_t)elements, size, &bytes) ? SIZE_MAX : bytes;
+}
+
+int pt_tensor_alloc(const struct pt_tensor_request *q, pt_tensor *out)
+{
+    static char nothing[64] __attribute__((aligned(64)));
+    if (!pt_tensor_usable()) {
+        return -ENOSYS;
+    }
+    size_t bytes = pt_tensor_bytes(q->elements, q->dtype);
+    if (bytes > PTRDIFF_MAX) {
+        return -EINVAL;
+    }
+    if (bytes == 0) {
+        return make(nothing, q, NULL, NULL, out);
+    }
+    struct pt_block block;
+    struct pt_request request = {.manager = q->manager,
+                                 .bytes = bytes,
+                                 .dtype = q->dtype,
+                                 .door = q->door,
+                                 .tensor = true,
+                                 .caller = q->caller};
+    int error = pt_block_alloc(&request, &block);
+    if (error == 0 && (error = make(block.base, q, drop, pack(&block), out)) != 0) {
+        (void)pt_block_release_block(q->manager, &block, q->caller); /* libtorch did not call the deleter */
+        pt_block_drop(&block);
+    }
+    return error;
+}
+
+void *pt_tensor_unwrap(pt_tensor tensor)
+{
+    void *impl = *(void **)tensor;
+    torch.operator_delete(tensor);
+    return impl;
+}
+
+int pt_tensor_extent(pt_tensor tensor, struct pt_extent *out)
+{
+    int32_t device, dtype;
+    int64_t elements;
+    *out = (struct pt_extent){0};
+    if (!pt_tensor_usable() || torch.aoti_torch_get_device_type(tensor, &device) != 0) {
+        return -EIO;
+    }
+    out->cpu = device == 0;
+    if (!out->cpu) {
+        return 0;
+    }
+    if (torch.torch_get_mutable_data_ptr(tensor, &out->data) != 0 ||
+        torch.aoti_torch_get_numel(tensor, &elements) != 0 || torch.aoti_torch_get_dtype(tensor, &dtype) != 0) {
+        return -EIO;
+    }
+    out->bytes = (size_t)elements * pt_tensor_element_size(dtype);
+    return 0;
+}
+
+const char *pt_tensor_error(void)
+{
+    const char *what =
+        look_up() && torch.torch_exception_get_what_without_backtrace != NULL
+            ? torch.torch_exception_get_what_without_backtrace()
+            : NULL;
+    return what != NULL && what[0] != '\0' ? what : "libtorch refused";
+}
+
+void pt_tensor_raise(const char *function, const char *message)
+{
+    if (look_up() && torch.check_fail != NULL) {
+        torch.check_fail(function, "pintensor", 0, message);
+    }
+}

@@ -1,0 +1,37 @@
+/* The options a user sets in the environment, read once. A bad name or value costs one line on stderr and
+ * leaves the default. A leaf. */
+#ifndef PT_OPTIONS_H
+#define PT_OPTIONS_H
+
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum pt_option {
+#define X(name, kind, value, values, help) PT_OPTION_##name,
+#include "base/options.def"
+#undef X
+    PT_OPTION_COUNT
+};
+
+/* Bits of PT_OPTION_FAIL_ON, in the order of its values. */
+enum { PT_FAIL_GROWING = 1, PT_FAIL_RECLAIMED = 2, PT_FAIL_HELD = 4, PT_FAIL_MISUSED = 8 };
+enum { PT_STACK_OFF, PT_STACK_PYTHON, PT_STACK_FULL };
+enum { PT_LIMIT_ERROR, PT_LIMIT_PAGEABLE };
+enum { PT_REUSE_STREAMS, PT_REUSE_STRICT };
+enum { PT_TORCH_ON, PT_TORCH_OFF };
+enum { PT_RECLAIM_DROP, PT_RECLAIM_FREE, PT_RECLAIM_EXIT };
+
+/* Reads `environment` (as environ). Complaints go to stderr. Called once, before any other thread of ours. */
+void pt_options_load(char **environment);
+
+/* CHOICE: index of the value; SET: bits; NUMBER: the number. */
+uint64_t pt_option(enum pt_option option);
+const char *pt_option_text(enum pt_option option);
+bool pt_option_enabled(void);
+
+/* The list that people read: as plain text, or as the OPTIONS section of a man page. */
+void pt_options_describe(struct pt_text *out, bool man);
+
+#endif

@@ -1,0 +1,152 @@
+#include "device/driver.h"
+
+#include "base/libraries.h"
+#include "device/runtime.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <stdatomic.h>
+
+static const struct pt_runtime *const runtimes[] = {&pt_runtime_cuda};
+
+static const struct pt_runtime *_Atomic runtime; /* the one in this process */
+static __thread int last_error;
+
+/* ---- finding it ---- */
+
+static int count_adds(struct dl_phdr_info *info, size_t size, void *out)
+{
+    (void)size;
+    *(unsigned long long *)out = info->dlpi_adds;
+    return 1;
+}
+
+static const struct pt_runtime *row(void)
+{
+    return atomic_load_explicit(&runtime, memory_order_acquire);
+}
+
+bool pt_driver_look(void)
+{
+    static _Atomic unsigned long long seen;
+    unsigned long long adds = 0; /* libraries loaded so far */
+    if (row() != NULL) {
+        return false;
+    }
+    (void)dl_iterate_phdr(count_adds, &adds);
+    if (adds == seen) {
+        return false;
+    }
+    seen = adds;
+    for (size_t i = 0; i < sizeof runtimes / sizeof runtimes[0]; i++) {
+        struct pt_library found;
+        /* Never closed again: it has to stay as long as it holds memory. */
+        void *library =
+            pt_libraries_named(runtimes[i]->library, &found) ? dlopen(found.path, RTLD_NOLOAD | RTLD_LAZY) : NULL;
+        if (library != NULL && runtimes[i]->bind(library)) {
+            atomic_store_explicit(&runtime, runtimes[i], memory_order_release);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pt_driver_found(void)
+{
+    return row() != NULL;
+}
+
+bool pt_driver_in_use(void)
+{
+    const struct pt_runtime *r = row();
+    return r != NULL && r->in_use();
+}
+
+bool pt_driver_ready(void)
+{
+    const struct pt_runtime *r = row();
+    return r != NULL && r->ready();
+}
+
+/* ---- using it ---- */
+
+static void let_go(const struct pt_runtime *r, char *p, size_t len)
+{
+    for (size_t done = 0; done < len; done += r->most) {
+        (void)r->let_go(p + done); /* the program may have reset its context, and all is gone with it */
+    }
+}
+
+int pt_driver_register(void *p, size_t len)
+{
+    const struct pt_runtime *r = row();
+    int saved, error = 0;
+    last_error = 0;
+    if (r == NULL || !r->enter(&saved)) {
+        return -ENODEV;
+    }
+    for (size_t done = 0; done < len && error == 0; done += r->most) {
+        size_t left = len - done;
+        error = r->hold((char *)p + done, left < r->most ? left : r->most);
+        if (error != 0) {
+            let_go(r, p, done);
+        }
+    }
+    r->leave(saved);
+    last_error = error;
+    return error == 0 ? 0 : error == r->out_of_memory ? -ENOMEM : -EIO;
+}
+
+void pt_driver_unregister(void *p, size_t len)
+{
+    const struct pt_runtime *r = row();
+    int saved;
+    if (r != NULL && r->enter(&saved)) {
+        let_go(r, p, len);
+        r->leave(saved);
+    }
+}
+
+int pt_driver_error(void)
+{
+    return last_error;
+}
+
+/* ---- streams ---- */
+
+bool pt_driver_place(void *stream, int device, struct pt_place *out)
+{
+    const struct pt_runtime *r = row();
+    return r != NULL && r->place(stream, device, out);
+}
+
+uint64_t pt_driver_identity(void *stream)
+{
+    const struct pt_runtime *r = row();
+    return r != NULL ? r->identity(stream) : 0;
+}
+
+bool pt_driver_captured(void *stream)
+{
+    const struct pt_runtime *r = row();
+    return r != NULL && r->captured(stream);
+}
+
+bool pt_driver_mark(const struct pt_place *place, void *stream, void **event)
+{
+    const struct pt_runtime *r = row();
+    return r != NULL && r->mark(place, stream, event);
+}
+
+enum pt_passed pt_driver_passed(const struct pt_place *place, void *event)
+{
+    const struct pt_runtime *r = row();
+    return r != NULL ? r->passed(place, event) : PT_PASSED;
+}
+
+bool pt_driver_finish(void)
+{
+    const struct pt_runtime *r = row();
+    return r == NULL || r->finish();
+}

@@ -1,0 +1,44 @@
+/* Registering host memory with a device's runtime: the device reads and writes it directly, and its pages stay where they
+ * are, so it is a lock, and one that no memlock limit applies to. A process that uses no device pays a look at the number
+ * of loaded libraries and nothing else. */
+#ifndef PT_DRIVER_H
+#define PT_DRIVER_H
+
+#include "device/runtime.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Looks whether a runtime's library has come into the process; true if one was found now. Cheap when no library was
+ * loaded since. Not to be called with a lock held: it asks the dynamic linker. */
+bool pt_driver_look(void);
+
+/* Whether pt_driver_look() has found one. Asks nobody: usable with a lock held. */
+bool pt_driver_found(void);
+
+/* Whether the program uses a device: pt_driver_look() found its runtime, and the program has initialised it. */
+bool pt_driver_in_use(void);
+
+/* Whether it has a context now, without which nothing can be registered. */
+bool pt_driver_ready(void);
+
+/* Registers whole pages. 0; -ENODEV: the program has no context (yet, or any more); -ENOMEM or -EIO: refused, and
+ * pt_driver_error() has the runtime's code. On failure nothing stays registered. */
+int pt_driver_register(void *p, size_t len);
+
+/* Takes a registration back, whole. Does nothing once the runtime shuts down. */
+void pt_driver_unregister(void *p, size_t len);
+
+/* The runtime's code for this thread's last refused registration, 0 after a success. */
+int pt_driver_error(void);
+
+/* ---- streams: what runtime.h says, for the runtime in this process; without one nothing is under way ---- */
+
+bool pt_driver_place(void *stream, int device, struct pt_place *out);
+uint64_t pt_driver_identity(void *stream);
+bool pt_driver_captured(void *stream);
+bool pt_driver_mark(const struct pt_place *place, void *stream, void **event);
+enum pt_passed pt_driver_passed(const struct pt_place *place, void *event);
+bool pt_driver_finish(void);
+
+#endif

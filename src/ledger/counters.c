@@ -1,0 +1,232 @@
+#include "ledger/counters.h"
+
+#include "ledger/growth.h"
+#include "memory/pages.h"
+
+uint64_t pt_counters_serial;
+
+/* There is one writer at a time: plain additions, which readers see whole. A locked instruction for each would cost more
+ * than all the rest of a reuse. */
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static uint64_t get(_Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void set(_Atomic uint64_t *counter, uint64_t value)
+{
+    atomic_store_explicit(counter, value, memory_order_relaxed);
+}
+
+static uint64_t power_of_two(uint64_t n)
+{
+    return n <= 1 ? 1 : (uint64_t)1 << (64 - __builtin_clzl(n - 1));
+}
+
+/* DeepSpeed: posix_memalign and mlock, so whole pages. torch rounds up to powers of two. */
+static uint64_t stock_bytes(const struct pt_record *r)
+{
+    return r->door == PT_DOOR_TORCH ? power_of_two(r->asked) : pt_pages_up(r->asked, PT_PAGE);
+}
+
+static inline void count_allocations(struct pt_site *s, const struct pt_tally_site *from)
+{
+    if (s->allocated == 0) {
+        s->first_ns = from->first_ns;
+        s->smallest = from->smallest;
+    }
+    s->dtype = from->dtype;
+    s->door = from->door;
+    s->smallest = from->smallest < s->smallest ? from->smallest : s->smallest;
+    s->largest = from->largest > s->largest ? from->largest : s->largest;
+    s->allocated += from->allocated;
+}
+
+void pt_counters_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    struct pt_site *s = pt_table_site(r->site);
+    add(&c->allocated, 1);
+    add(&c->reused, reused);
+    add(&c->pageable, (r->flags & PT_PAGEABLE) != 0);
+    add(&c->live, 1);
+    add(&c->live_bytes, r->asked);
+    add(&c->live_locked, r->locked);
+    add(&c->stock_bytes, stock_bytes(r));
+    add(&c->pow2_bytes, power_of_two(r->asked));
+    if (get(&c->live_locked) > get(&c->peak_locked)) {
+        set(&c->peak_locked, get(&c->live_locked));
+    }
+    if (get(&c->live_bytes) > get(&c->peak_bytes)) {
+        set(&c->peak_bytes, get(&c->live_bytes));
+        set(&c->at_peak_locked, get(&c->live_locked));
+        set(&c->at_peak_stock, get(&c->stock_bytes));
+        set(&c->at_peak_pow2, get(&c->pow2_bytes));
+    }
+    struct pt_tally_site one = {.dtype = r->dtype,
+                                .door = r->door,
+                                .allocated = 1,
+                                .smallest = r->asked,
+                                .largest = r->asked,
+                                .first_ns = r->born_ns};
+    count_allocations(s, &one);
+    s->live++;
+    s->live_bytes += r->asked;
+    s->live_locked += r->locked;
+    pt_growth_note(s, asked_ns, r->born_ns, get(&c->allocated));
+}
+
+void pt_counters_release(struct pt_record *r)
+{
+    add(&pt_table()->counters.stock_bytes, 0 - stock_bytes(r));
+}
+
+static inline void drop_for_all(const struct pt_record *r)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    add(&c->live, (uint64_t)-1);
+    add(&c->live_bytes, 0 - r->asked);
+    add(&c->live_locked, 0 - r->locked);
+    add(&c->pow2_bytes, 0 - power_of_two(r->asked));
+}
+
+void pt_counters_drop(struct pt_record *r, bool reclaimed)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    struct pt_site *s = pt_table_site(r->site);
+    drop_for_all(r);
+    s->live--;
+    s->live_bytes -= r->asked;
+    s->live_locked -= r->locked;
+    if (reclaimed) {
+        add(&c->reclaimed, 1);
+        s->reclaimed++;
+        s->reclaimed_bytes += r->asked;
+        s->reclaimed_locked += r->locked;
+    }
+}
+
+void pt_counters_held(struct pt_record *r)
+{
+    struct pt_site *s = pt_table_site(r->site);
+    s->oldest_ns = s->held == 0 || r->born_ns < s->oldest_ns ? r->born_ns : s->oldest_ns;
+    s->held++;
+    s->held_bytes += r->asked;
+    s->held_locked += r->locked;
+}
+
+void pt_counters_kept_drop(const struct pt_record *r)
+{
+    drop_for_all(r);
+}
+
+bool pt_counters_raises_peak(const struct pt_record *r)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    return get(&c->live_locked) + r->locked > get(&c->peak_locked) || get(&c->live_bytes) + r->asked > get(&c->peak_bytes);
+}
+
+static struct pt_tally_site *find(struct pt_tally *t, uint32_t site)
+{
+    uint32_t i = 0;
+    while (i < t->sites && t->site[i].site != site) {
+        i++;
+    }
+    if (i == t->sites) {
+        t->site[t->sites++] = (struct pt_tally_site){.site = site};
+    }
+    return &t->site[i];
+}
+
+bool pt_counters_has_place(const struct pt_tally *t, uint32_t site)
+{
+    bool has = t->sites < PT_TALLY_SITES;
+    for (uint32_t i = 0; !has && i < t->sites; i++) {
+        has = t->site[i].site == site;
+    }
+    return has;
+}
+
+bool pt_counters_kept_take(struct pt_tally *t, const struct pt_record *r, uint64_t bytes)
+{
+    if ((int64_t)(t->bytes + bytes - r->asked) > 0) {
+        return false;
+    }
+    t->bytes += bytes - r->asked;
+    t->pow2 += power_of_two(bytes) - power_of_two(r->asked);
+    return true;
+}
+
+void pt_counters_kept_alloc(struct pt_tally *t, const struct pt_record *r, uint64_t asked_ns)
+{
+    struct pt_tally_site *s = find(t, r->site);
+    t->allocated++;
+    t->stock += stock_bytes(r);
+    s->visits += s->allocated == 0 || t->latest != r->site || asked_ns > t->latest_ns + PT_GROWTH_PAUSE;
+    if (s->allocated++ == 0) {
+        s->first_ns = r->born_ns;
+        s->asked_ns = asked_ns;
+        s->smallest = r->asked;
+    }
+    s->smallest = r->asked < s->smallest ? r->asked : s->smallest;
+    s->largest = r->asked > s->largest ? r->asked : s->largest;
+    s->dtype = r->dtype;
+    s->door = r->door;
+    s->last_ns = t->latest_ns = r->born_ns;
+    t->latest = r->site;
+    s->live++;
+    s->bytes += r->asked;
+    s->locked += r->locked;
+    s->high = (int64_t)s->bytes > s->high ? (int64_t)s->bytes : s->high;
+}
+
+void pt_counters_kept_release(struct pt_tally *t, const struct pt_record *r)
+{
+    t->stock -= stock_bytes(r);
+}
+
+void pt_counters_kept_end(struct pt_tally *t, const struct pt_record *r)
+{
+    struct pt_tally_site *s = find(t, r->site);
+    s->live--;
+    s->bytes -= r->asked;
+    s->locked -= r->locked;
+}
+
+static void fold_allocations(const struct pt_tally_site *from, uint64_t high, uint64_t order, uint64_t last)
+{
+    struct pt_site *s = pt_table_site(from->site);
+    count_allocations(s, from);
+    pt_growth_note_many(s, from->asked_ns, from->last_ns, order, last, from->visits, high);
+}
+
+void pt_counters_fold(struct pt_tally *t)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    uint64_t before = get(&c->allocated);
+    add(&c->allocated, t->allocated);
+    add(&c->reused, t->allocated);
+    add(&c->live_bytes, t->bytes);
+    add(&c->stock_bytes, t->stock);
+    add(&c->pow2_bytes, t->pow2);
+    uint64_t after = get(&c->allocated);
+    for (uint32_t i = 0; i < t->sites; i++) {
+        const struct pt_tally_site *from = &t->site[i];
+        struct pt_site *s = pt_table_site(from->site);
+        uint64_t high = s->live_bytes + (uint64_t)from->high;
+        s->live += from->live;
+        s->live_bytes += from->bytes;
+        s->live_locked += from->locked;
+        if (from->allocated > 0) {
+            /* Which turn was whose in between is not known: only the first may go on with a visit, and the latest be gone
+             * on with. */
+            fold_allocations(from, high, i == 0 ? before + 1 : 0, t->latest == from->site ? after : 0);
+        }
+    }
+    t->allocated = t->bytes = t->stock = t->pow2 = 0;
+    t->sites = 0;
+}

@@ -1,0 +1,406 @@
+#include "ledger/table.h"
+
+#include "ledger/address_map.h"
+#include "memory/pages.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Granules of the index: blocks in the exact region start on 64 KiB, blocks of a page or more in the small
+ * region on a page, the rest on 64 bytes; so no granule ever holds parts of two blocks. */
+#define EXACT_GRANULE ((size_t)64 << 10)
+#define FINE_GRANULE  ((size_t)64)
+
+#define RECORDS_MOST   ((uint32_t)8 << 20)
+#define SITES_MOST     ((uint32_t)16 << 10)
+#define STRINGS_MOST   ((uint64_t)32 << 20)
+#define ANCESTORS_MOST 8
+
+/* The same for an exact block, whose entries stay as they are while it is reused. Index and extents are private, so a
+ * forked child keeps the state of its birth. */
+struct extent {
+    _Atomic uint64_t where; /* base, with 16 bits of the generation above it; 0 unless alive and not released */
+    _Atomic uint64_t asked;
+};
+
+struct map {
+    struct pt_table *table;
+    struct extent *extents;
+    struct pt_range range;
+    struct pt_address_map exact, page, fine;
+};
+
+static struct map current;
+static struct map ancestors[ANCESTORS_MOST];
+static size_t ancestor_count;
+static uint32_t free_records;
+static size_t extents_open; /* bytes of the current map's */
+
+/* Neighbouring numbers lie a KiB apart, since threads reuse such blocks at the same time and write their extents;
+ * sixteen bytes each, and not a line, since is_managed() reads them all over the place. */
+static struct extent *extent_of(const struct map *m, uint32_t number)
+{
+    enum { SPREAD = 64, CHUNK = SPREAD * SPREAD };
+    return &m->extents[number / CHUNK * CHUNK + number % SPREAD * SPREAD + number % CHUNK / SPREAD];
+}
+
+static int open_extents(struct extent *extents, uint32_t count)
+{
+    size_t need = pt_pages_up(count * sizeof *extents, PT_HUGE);
+    int error = need > extents_open ? pt_pages_open((char *)extents + extents_open, need - extents_open) : 0;
+    if (error == 0 && need > extents_open) {
+        pt_pages_want_huge((char *)extents + extents_open, need - extents_open);
+        extents_open = need;
+    }
+    return error;
+}
+
+int pt_table_init(int rank)
+{
+    struct map m = {.range = *pt_segments_range()};
+    size_t exact = m.range.size - m.range.small;
+    size_t sites_at = pt_pages_up(sizeof(struct pt_table), PT_PAGE);
+    size_t strings_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
+    size_t records_at = strings_at + STRINGS_MOST;
+    /* One for each page of the range is more than enough for a small one. */
+    uint32_t records = m.range.size / PT_PAGE < RECORDS_MOST ? (uint32_t)(m.range.size / PT_PAGE) : RECORDS_MOST;
+    while ((m.table = pt_pages_shared(records_at + records * sizeof(struct pt_record))) == NULL) {
+        records /= 2;
+        if (records < 4096) {
+            return -ENOMEM;
+        }
+    }
+    if (pt_address_map_init(&m.exact, exact, EXACT_GRANULE) != 0 || pt_address_map_init(&m.page, m.range.small, PT_PAGE) != 0 ||
+        pt_address_map_init(&m.fine, m.range.small, FINE_GRANULE) != 0) {
+        return -ENOMEM;
+    }
+    m.extents = pt_pages_reserve(pt_pages_up(records * sizeof(struct extent), PT_HUGE));
+    extents_open = 0;
+    if (m.extents == NULL || open_extents(m.extents, 1) != 0) {
+        return -ENOMEM;
+    }
+    *m.table = (struct pt_table){
+        .magic = PT_TABLE_MAGIC,
+        .version = PT_TABLE_VERSION,
+        .header_size = sizeof(struct pt_table),
+        .record_size = sizeof(struct pt_record),
+        .site_size = sizeof(struct pt_site),
+        .pid = (int32_t)getpid(),
+        .rank = rank,
+        .born_ns = pt_table_now(),
+        .records_at = records_at,
+        .sites_at = sites_at,
+        .strings_at = strings_at,
+        .records_most = records,
+        .sites_most = SITES_MOST,
+        .records = 1,
+        .sites = 1,
+        .strings = 1, /* offset 0 is the empty string */
+        .strings_most = STRINGS_MOST,
+    };
+    free_records = 0;
+    current = m;
+    return 0;
+}
+
+struct pt_table *pt_table(void)
+{
+    return current.table;
+}
+
+static struct pt_record *record_of(const struct map *m, uint32_t number)
+{
+    return (struct pt_record *)((char *)m->table + m->table->records_at) + number;
+}
+
+struct pt_record *pt_table_record(uint32_t number)
+{
+    return record_of(&current, number);
+}
+
+struct pt_site *pt_table_site(uint32_t number)
+{
+    return (struct pt_site *)((char *)current.table + current.table->sites_at) + number;
+}
+
+const char *pt_table_string(uint32_t offset)
+{
+    return (const char *)current.table + current.table->strings_at + offset;
+}
+
+uint32_t pt_table_intern(const char *s)
+{
+    /* File and function names repeat from site to site; a small memory of the latest saves most copies. */
+    static struct {
+        struct pt_table *table;
+        uint32_t at[1024];
+    } recent;
+    if (recent.table != current.table) {
+        memset(&recent, 0, sizeof recent);
+        recent.table = current.table;
+    }
+    size_t len = strlen(s);
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < len; i++) {
+        hash = (hash ^ (unsigned char)s[i]) * 1099511628211u;
+    }
+    uint32_t *slot = &recent.at[hash >> 54];
+    if (len == 0 || (*slot != 0 && strcmp(pt_table_string(*slot), s) == 0)) {
+        return len == 0 ? 0 : *slot;
+    }
+    uint64_t at = atomic_load(&current.table->strings);
+    if (at + len + 1 > current.table->strings_most) {
+        return 0;
+    }
+    memcpy((char *)current.table + current.table->strings_at + at, s, len + 1);
+    atomic_store(&current.table->strings, at + len + 1);
+    return *slot = (uint32_t)at;
+}
+
+uint32_t pt_table_take_record(void)
+{
+    uint32_t number = free_records;
+    if (number != 0) {
+        free_records = pt_table_record(number)->next;
+        return number;
+    }
+    number = atomic_load(&current.table->records);
+    if (number == current.table->records_most || open_extents(current.extents, number + 1) != 0) {
+        return 0;
+    }
+    atomic_store(&current.table->records, number + 1);
+    return number;
+}
+
+void pt_table_give_record(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    pt_table_write_begin(r);
+    r->state = PT_FREE;
+    r->flags = 0;
+    pt_table_write_end(r);
+    r->next = free_records;
+    free_records = number;
+}
+
+/* The level that a block belongs to, the block's offset in it, and how many bytes of it are indexed. */
+static struct pt_address_map *level_of(const struct pt_record *r, size_t *offset, size_t *len)
+{
+    size_t at = r->base - (uintptr_t)current.range.base;
+    if (at >= current.range.small) {
+        *offset = at - current.range.small;
+        *len = r->capacity;
+        return &current.exact;
+    }
+    *offset = at;
+    *len = r->asked;
+    return r->asked >= PT_PAGE ? &current.page : &current.fine;
+}
+
+int pt_table_index(uint32_t number)
+{
+    size_t offset, len;
+    struct pt_address_map *l = level_of(pt_table_record(number), &offset, &len);
+    int error = pt_address_map_open(l, offset + len);
+    if (error == 0) {
+        pt_address_map_set(l, offset, len, number, l != &current.exact);
+    }
+    return error;
+}
+
+uint32_t pt_table_enter(void *base, size_t asked, size_t locked, size_t capacity, unsigned flags)
+{
+    uint32_t number = pt_table_take_record();
+    if (number == 0) {
+        return 0;
+    }
+    struct pt_record *r = pt_table_record(number);
+    pt_table_write_begin(r);
+    r->state = PT_CACHED;
+    r->flags = (uint8_t)flags;
+    r->base = (uintptr_t)base;
+    r->asked = asked;
+    r->locked = locked;
+    r->capacity = capacity;
+    pt_table_write_end(r);
+    if (pt_table_index(number) != 0) {
+        pt_table_give_record(number);
+        return 0;
+    }
+    return number;
+}
+
+void pt_table_unindex(uint32_t number)
+{
+    size_t offset, len;
+    struct pt_address_map *l = level_of(pt_table_record(number), &offset, &len);
+    pt_address_map_set(l, offset, len, 0, false);
+}
+
+void pt_table_mark_released(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    size_t offset, len;
+    struct pt_address_map *l = level_of(r, &offset, &len);
+    pt_table_write_begin(r);
+    r->flags |= PT_RELEASED;
+    pt_table_write_end(r);
+    if (l != &current.exact) {
+        pt_address_map_set(l, offset, len, number, false);
+    }
+}
+
+void pt_table_write_begin(struct pt_record *r)
+{
+    uint32_t before = atomic_load_explicit(&r->sequence, memory_order_relaxed); /* one writer at a time */
+    atomic_store_explicit(&r->sequence, before + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+void pt_table_write_end(struct pt_record *r)
+{
+    struct extent *e = extent_of(&current, (uint32_t)(r - pt_table_record(0)));
+    bool counts = r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0;
+    atomic_store_explicit(&e->where, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&e->asked, r->asked, memory_order_relaxed);
+    if (counts) {
+        atomic_store_explicit(&e->where, r->base | (uint64_t)r->generation << 48, memory_order_release);
+    }
+    uint32_t before = atomic_load_explicit(&r->sequence, memory_order_relaxed);
+    atomic_store_explicit(&r->sequence, before + 1, memory_order_release);
+}
+
+static bool covers(const struct map *m, const void *p, size_t n)
+{
+    size_t offset = (uintptr_t)p - (uintptr_t)m->range.base;
+    if (offset >= m->range.size) {
+        return false;
+    }
+    if (offset < m->range.small) {
+        uint64_t entry = pt_address_map_get(&m->page, offset);
+        size_t granule = entry != 0 ? PT_PAGE : FINE_GRANULE;
+        size_t left = pt_address_map_left(entry != 0 ? entry : pt_address_map_get(&m->fine, offset)), at = offset % granule;
+        return at <= left && n <= left - at && left > 0;
+    }
+    const struct extent *e = extent_of(m, pt_address_map_number(pt_address_map_get(&m->exact, offset - m->range.small)));
+    uint64_t where = atomic_load_explicit(&e->where, memory_order_acquire);
+    uint64_t asked = atomic_load_explicit(&e->asked, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    if (where == 0 || where != atomic_load_explicit(&e->where, memory_order_relaxed)) {
+        return false; /* none, or it came or went this very moment: both answers are true */
+    }
+    uint64_t at = (uintptr_t)p - (where & 0xffffffffffffu);
+    return at <= asked && n <= asked - at;
+}
+
+bool pt_table_covers(const void *p, size_t n)
+{
+    bool yes = covers(&current, p, n);
+    for (size_t i = 0; !yes && i < ancestor_count; i++) {
+        yes = covers(&ancestors[i], p, n);
+    }
+    return yes;
+}
+
+struct pt_found pt_table_find(const void *p)
+{
+    const struct map *m = &current;
+    struct pt_found found = {0};
+    size_t offset = (uintptr_t)p - (uintptr_t)m->range.base;
+    if (offset >= m->range.size || m->table == NULL) {
+        return found;
+    }
+    uint64_t entry =
+        offset >= m->range.small ? pt_address_map_get(&m->exact, offset - m->range.small) : pt_address_map_get(&m->page, offset);
+    if (entry == 0 && offset < m->range.small) {
+        entry = pt_address_map_get(&m->fine, offset);
+    }
+    uint32_t number = pt_address_map_number(entry);
+    if (number == 0) {
+        return found;
+    }
+    const struct pt_record *r = record_of(m, number);
+    uint32_t before, after;
+    do {
+        before = atomic_load_explicit(&r->sequence, memory_order_acquire);
+        found = (struct pt_found){.number = number,
+                                  .generation = r->generation,
+                                  .manager = r->manager,
+                                  .state = r->state,
+                                  .flags = r->flags,
+                                  .base = r->base,
+                                  .asked = r->asked};
+        atomic_thread_fence(memory_order_acquire);
+        after = atomic_load_explicit(&r->sequence, memory_order_relaxed);
+    } while (before != after || (before & 1) != 0);
+    /* The record may have moved on to other memory since the index was read. */
+    if (found.state == PT_FREE || (uintptr_t)p < found.base) {
+        found.number = 0;
+    }
+    return found;
+}
+
+bool pt_table_ours(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)current.range.base < current.range.size;
+}
+
+void pt_table_disown(void)
+{
+    if (current.table != NULL) {
+        /* Past the last place the oldest ancestor is forgotten: its blocks look foreign, as stock's would. */
+        if (ancestor_count == ANCESTORS_MOST) {
+            memmove(ancestors, ancestors + 1, sizeof ancestors - sizeof ancestors[0]);
+            ancestor_count--;
+        }
+        ancestors[ancestor_count++] = current;
+        current.range.size = 0; /* and no more, since another thread may be looking something up */
+        current.table = NULL;
+    }
+}
+
+/* Strikes a block out of the index of this process, which is private, if it starts at p and is alive. */
+static bool forget(struct map *m, const void *p)
+{
+    size_t offset = (uintptr_t)p - (uintptr_t)m->range.base;
+    if (offset >= m->range.size) {
+        return false;
+    }
+    if (offset >= m->range.small) {
+        struct extent *e = extent_of(m, pt_address_map_number(pt_address_map_get(&m->exact, offset - m->range.small)));
+        bool starts = (atomic_load(&e->where) & 0xffffffffffffu) == (uintptr_t)p;
+        if (starts) {
+            atomic_store(&e->where, 0);
+        }
+        return starts;
+    }
+    struct pt_address_map *l = pt_address_map_get(&m->page, offset) != 0 ? &m->page : &m->fine;
+    uint64_t entry = pt_address_map_get(l, offset);
+    uint64_t before = offset >= l->granule ? pt_address_map_get(l, offset - l->granule) : 0;
+    bool starts =
+        pt_address_map_left(entry) > 0 && offset % l->granule == 0 && pt_address_map_number(before) != pt_address_map_number(entry);
+    if (starts) {
+        pt_address_map_set(l, offset, pt_address_map_left(entry), pt_address_map_number(entry), false);
+    }
+    return starts;
+}
+
+bool pt_table_forget_inherited(const void *p, bool current_is_own)
+{
+    bool found = !current_is_own && forget(&current, p);
+    for (size_t i = 0; i < ancestor_count && !found; i++) {
+        found = forget(&ancestors[i], p);
+    }
+    return found;
+}
+
+uint64_t pt_table_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}

@@ -1,0 +1,165 @@
+/* The table: every block, every allocation site and every counter, as plain values in one shared mapping that
+ * another process can read; strings are offsets into it, never pointers. Beside it, private to this process, an
+ * index from addresses to records.
+ *
+ * Writers hold the manager's lock, or for a record the lock of its keeper (magazine.h). Readers (pt_table_find) take none. */
+#ifndef PT_TABLE_H
+#define PT_TABLE_H
+
+#include "memory/segments.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PT_TABLE_MAGIC 0x31534e4554544e50u /* "PNTTENS1" */
+#define PT_TABLE_VERSION 1
+
+enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
+enum pt_state { PT_FREE, PT_LIVE, PT_CACHED, PT_FLYING }; /* FLYING: dropped, and a device still uses it */
+enum {
+    PT_RELEASED = 1,  /* free() was called, a tensor still holds the block */
+    PT_TENSOR = 2,    /* goes back when its last tensor is dropped; else at free() */
+    PT_PAGEABLE = 4,  /* not locked: PINTENSOR_ON_LIMIT=pageable */
+    PT_EXACT = 8,     /* lies in the exact region; else in the small one */
+    PT_DROPPED = 16,  /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
+    PT_REGISTERED = 32, /* an exact block whose lock is a device's registration, not mlock */
+    PT_CAPTURED = 64 /* a graph that may be replayed at any time uses it */
+};
+
+/* One stretch of memory. The record stays with it while it waits in the cache; `generation` tells the blocks
+ * that lived in it apart. Links are record numbers; 0 is no record. Whole pairs of cache lines, so that threads that
+ * write neighbouring records do not meet. */
+struct pt_record {
+    _Atomic uint32_t sequence; /* odd while the writer is in between */
+    uint8_t state, flags, door;
+    int8_t dtype;
+    uint32_t generation;
+    uint32_t site, release_site; /* who asked, who last called free() */
+    uint32_t manager, thread;
+    uint64_t base, asked;      /* address, bytes of the tensor */
+    uint64_t locked, capacity; /* bytes locked for it, bytes of address space behind it */
+    uint64_t born_ns;          /* CLOCK_MONOTONIC; for a cached block, since when it waits */
+    uint32_t prev, next;       /* the cache's list of like sizes; the list of free records */
+    uint32_t older, newer;     /* the cache's list by age */
+    uint64_t id;               /* serial number of the block in this process; each thread may draw from a range */
+    uint32_t uses;             /* streams that use it: flight.c's */
+    _Atomic uint16_t keeper;   /* whose lock guards it besides: magazine.h */
+} __attribute__((aligned(128)));
+
+#define PT_SITE_FRAMES 20
+
+struct pt_frame {
+    uint32_t file, function; /* offsets of strings */
+    uint32_t line;           /* 0: native, `function` is symbol+offset and `file` the object */
+};
+
+/* Everything known of one allocation site. Bytes are those asked for unless said otherwise. */
+struct pt_site {
+    uint32_t frames_count, symbol, object; /* nearest native symbol and the object it lies in */
+    uint32_t thread, library;               /* bit i: frame i is not the user's own code */
+    struct pt_frame frames[PT_SITE_FRAMES]; /* innermost first */
+    int8_t dtype;
+    uint8_t door;
+    uint64_t smallest, largest;              /* bytes of a block */
+    uint64_t allocated, live, live_bytes, live_locked;
+    uint64_t first_ns, last_ns, oldest_ns;   /* first and last allocation, oldest of the held */
+    uint64_t high_bytes, high_first_bytes; /* growth.h */
+    uint64_t high_visit, high_visits, high_first_ns, high_last_ns;
+    uint64_t visits, order; /* separate runs of allocations; the process-wide count at the last one */
+    uint64_t reclaimed, reclaimed_bytes, reclaimed_locked;
+    uint64_t held, held_bytes, held_locked;
+    uint8_t growing;
+};
+
+enum pt_misuse_kind { PT_MISUSE_TWICE, PT_MISUSE_INTERIOR, PT_MISUSE_FOREIGN, PT_MISUSE_STALE, PT_MISUSE_MANAGER };
+
+struct pt_misuse {
+    uint32_t kind, count;
+    uint32_t site, alloc_site, release_site; /* the wrong call, and what is known of the block */
+};
+
+/* Bytes asked for by tensors unless the name says locked. `at_peak_*`: when peak_bytes was reached. `stock_bytes` and
+ * `pow2_bytes`: what the same requests would have locked under stock DeepSpeed, or rounded to powers of two. */
+struct pt_counters {
+    _Atomic uint64_t live, live_bytes, live_locked, peak_bytes, peak_locked;
+    _Atomic uint64_t at_peak_locked, at_peak_stock, at_peak_pow2;
+    _Atomic uint64_t allocated, reused, cached_locked, reclaimed, pageable;
+    _Atomic uint64_t stock_bytes, pow2_bytes;
+};
+
+#define PT_MISUSE_MOST 64
+
+struct pt_table {
+    uint64_t magic;
+    uint32_t version, header_size, record_size, site_size;
+    int32_t pid, rank;
+    uint64_t born_ns, exit_ns; /* 0: exit has not begun */
+    uint64_t now_ns;           /* of the latest report */
+    uint64_t records_at, sites_at, strings_at;
+    uint32_t records_most, sites_most;
+    _Atomic uint32_t records, sites; /* used so far; number 0 is no record, site 0 is unknown */
+    _Atomic uint64_t strings;
+    uint64_t strings_most;
+    struct pt_counters counters;
+    _Atomic uint32_t misuses;
+    struct pt_misuse misuse[PT_MISUSE_MOST];
+};
+
+/* A fresh table and index for the current range. Returns 0 or -ENOMEM. */
+int pt_table_init(int rank);
+struct pt_table *pt_table(void); /* NULL before the first block */
+
+struct pt_record *pt_table_record(uint32_t number);
+struct pt_site *pt_table_site(uint32_t number);
+const char *pt_table_string(uint32_t offset);
+
+/* Stores a string (the same one once, if it is the newest of its kind); 0 when there is no room. */
+uint32_t pt_table_intern(const char *s);
+
+uint32_t pt_table_take_record(void); /* 0: the table is full */
+
+/* A record for memory that is not alive yet, indexed; 0: there is no room. */
+uint32_t pt_table_enter(void *base, size_t asked, size_t locked, size_t capacity, unsigned flags);
+
+void pt_table_give_record(uint32_t number);
+
+/* Makes the index point from every address of the record's capacity (small region: of its size) to it, or to
+ * nothing. Returns 0 or -ENOMEM. */
+int pt_table_index(uint32_t number);
+void pt_table_unindex(uint32_t number);
+
+/* free() was called: the block is no longer covered. */
+void pt_table_mark_released(uint32_t number);
+
+/* Brackets around a change of a record that readers may see. */
+void pt_table_write_begin(struct pt_record *r);
+void pt_table_write_end(struct pt_record *r);
+
+/* What a reader learns of an address. */
+struct pt_found {
+    uint32_t number; /* 0: no block, live or cached, lies there */
+    uint32_t generation, manager;
+    uint8_t state, flags;
+    uint64_t base, asked;
+};
+struct pt_found pt_table_find(const void *p);
+
+/* Whether [p, p + n) lies in one live block that was not released, of this process or of one it was forked from. No
+ * lock, and the same time however many blocks there are. */
+bool pt_table_covers(const void *p, size_t n);
+
+/* Whether the address lies in the current range at all: one comparison. */
+bool pt_table_ours(const void *p);
+
+/* In a forked child: the parent's table becomes an ancestor's. Its index, which is private, goes on telling what the child
+ * sees. Before the child has pinned anything the current one is still the parent's. */
+void pt_table_disown(void);
+
+/* free() in a child of a block that it inherited: true once, and only this process forgets it. */
+bool pt_table_forget_inherited(const void *p, bool current_is_own);
+
+uint64_t pt_table_now(void);
+
+#endif

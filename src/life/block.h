@@ -1,0 +1,49 @@
+/* The manager: the life of blocks, from the request to the last drop. With what lies below it (room, account, ending) the
+ * only writer of the table's records and counters.
+ *
+ * Lock order: guard -> (nothing). jemalloc, system calls that may take long, Python and libtorch are all called with no
+ * lock held. */
+#ifndef PT_BLOCK_H
+#define PT_BLOCK_H
+
+#include "base/text.h"
+#include "ledger/table.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pt_request {
+    uint32_t manager; /* from pt_managers_new or pt_managers_of */
+    size_t bytes;     /* > 0 */
+    int dtype;        /* for the report; PT_DTYPE_NONE for a raw block */
+    enum pt_door door;
+    bool tensor;        /* goes back when dropped, not at free() */
+    const void *caller; /* return address of the exported call */
+};
+
+/* A block as its holder knows it: the generation makes a late drop harmless. */
+struct pt_block {
+    void *base;
+    uint32_t number, generation;
+};
+
+/* The manager goes, and its key: tensors' blocks are released, raw blocks given back. */
+void pt_block_close_manager(uint32_t manager);
+
+/* Returns 0, -ENOMEM (pt_pin_error() and pt_block_explain say why) or -ENODEV. */
+int pt_block_alloc(const struct pt_request *request, struct pt_block *out);
+
+/* Why the last pt_block_alloc of this thread failed, in one sentence. */
+void pt_block_explain(size_t bytes, struct pt_text *out);
+
+/* free(address): 0, or -ENOENT with the misuse counted. NULL is -ENOENT and no misuse. */
+int pt_block_release(uint32_t manager, void *address, const void *caller);
+
+/* The same for one block and no other: -ESTALE if its memory is another block's by now. */
+int pt_block_release_block(uint32_t manager, const struct pt_block *block, const void *caller);
+
+/* The last tensor of the block is gone. */
+void pt_block_drop(const struct pt_block *block);
+
+#endif

@@ -1,0 +1,114 @@
+#include "life/init.h"
+
+#include "base/log.h"
+#include "base/options.h"
+#include "device/driver.h"
+#include "life/held.h"
+#include "life/managers.h"
+#include "life/shutdown.h"
+#include "memory/arena.h"
+#include "memory/owner.h"
+#include "memory/pin.h"
+#include "memory/segments.h"
+#include "pool/background.h"
+#include "pool/in_flight.h"
+#include "pool/lock.h"
+#include "pool/pool.h"
+#include "trace/gil_helper.h"
+#include "trace/python.h"
+#include "trace/site.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Whether Python will tell us that it begins to exit: before it takes modules apart, which frees what sits in globals. */
+static _Atomic bool python_tells;
+
+static int set_up(void)
+{
+    /* In a child the parent's table and range stay what they were, read-only by agreement. */
+    pt_table_disown();
+    python_tells = false;
+    pt_pin_reset();
+    pt_background_init(pt_pool_tick, pt_pool_errand, pt_option(PT_OPTION_IDLE));
+    (void)pt_driver_look();
+    int error = pt_segments_init();
+    if (error == 0) {
+        error = pt_arena_init();
+    }
+    if (error == 0) {
+        error = pt_table_init(pt_log_rank());
+    }
+    if (error == 0) {
+        pt_lock_reset();
+        pt_managers_reset();
+        pt_pool_reset();
+        pt_in_flight_reset();
+        pt_held_reset();
+        pt_arena_small_idle(pt_option(PT_OPTION_IDLE));
+        pt_site_init();
+    }
+    return error;
+}
+
+static uint32_t register_with_python(void *thread_state, const void *unused)
+{
+    (void)thread_state;
+    (void)unused;
+    python_tells = pt_python_at_exit(pt_shutdown_begins);
+    return 0;
+}
+
+/* Tried until it works: the first block may come from a thread that knows no Python. */
+static void have_python_tell(bool may_ask)
+{
+    uint32_t unused;
+    enum pt_python_gil gil = pt_python_gil();
+    if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
+        (void)register_with_python(NULL, NULL);
+    } else if (gil == PT_PYTHON_RELEASED && may_ask) {
+        (void)pt_gil_helper_ask(register_with_python, NULL, &unused);
+    }
+}
+
+static _Atomic bool options_read; /* ahead of setting up */
+
+bool pt_init_wanted(void)
+{
+    if (!pt_owner_owns() && !options_read) {
+        pt_options_load(environ);
+        options_read = true;
+    }
+    return pt_option_enabled();
+}
+
+int pt_init(void)
+{
+    if (pt_owner_owns()) {
+        if (!python_tells) {
+            have_python_tell(false);
+        }
+        return 0;
+    }
+    switch (pt_owner_begin()) {
+    case PT_OWNER_READY: return 0;
+    case PT_OWNER_REFUSED: return -ENODEV;
+    case PT_OWNER_YOURS: break;
+    }
+    if (!atomic_exchange(&options_read, false)) {
+        pt_options_load(environ);
+    }
+    int error = pt_option_enabled() ? set_up() : -ENODEV;
+    if (error != 0 && pt_option_enabled()) {
+        pt_log("cannot start (errno %d): this process goes on without pintensor", -error);
+    }
+    pt_owner_done(error == 0);
+    if (error == 0) {
+        have_python_tell(true);
+        /* Handlers run newest first: this one before the destructors of whatever was there before the first block. */
+        (void)on_exit(pt_shutdown_status, NULL);
+    }
+    return error == 0 ? 0 : -ENODEV;
+}

@@ -1,0 +1,66 @@
+#include "life/shutdown.h"
+
+#include "base/options.h"
+#include "life/held.h"
+#include "memory/owner.h"
+#include "report/report.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static _Atomic bool reported;
+static _Atomic int exit_status;
+
+void pt_shutdown_begins(void)
+{
+    pt_held_begin();
+}
+
+void pt_shutdown_status(int status, void *unused)
+{
+    (void)unused;
+    exit_status = status;
+    pt_held_begin();
+}
+
+/* Returns the sections that were not empty. */
+static unsigned report(void)
+{
+    pt_held_begin();
+    if (atomic_exchange(&reported, true)) {
+        return 0;
+    }
+    char buf[4096];
+    struct pt_text out;
+    pt_text_init(&out, buf, sizeof buf, pt_report_open());
+    unsigned sections = pt_report_write(&out);
+    pt_text_flush(&out);
+    return sections;
+}
+
+/* A program that failed already keeps its own status. */
+static int status_after(int status, unsigned sections)
+{
+    int wanted = (int)pt_option(PT_OPTION_EXITCODE);
+    return status == 0 && wanted != 0 && (sections & pt_option(PT_OPTION_FAIL_ON)) != 0 ? wanted : status;
+}
+
+int pt_shutdown_now(int status)
+{
+    return pt_owner_owns_strictly() ? status_after(status, report()) : status;
+}
+
+/* The destructor hook. What Python and libtorch had to free, they have freed by now. */
+__attribute__((destructor)) static void process_ends(void)
+{
+    if (!pt_owner_owns_strictly()) {
+        return;
+    }
+    unsigned sections = report();
+    pt_held_finish();
+    int status = status_after(exit_status, sections);
+    if (status != exit_status) {
+        exit(status); /* glibc goes on where it was: flushes without waiting for a stream that another thread holds */
+    }
+}

@@ -1,0 +1,245 @@
+#include "memory/arena.h"
+
+#include "memory/pages.h"
+#include "memory/segments.h"
+
+#include <errno.h>
+#include <jemalloc/jemalloc.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Ours alone: jemalloc is linked statically with every name hidden, so a jemalloc that the program uses is
+ * another one. No retained-extent growth (our hooks decide how much to lock ahead), no thread caches (they
+ * would hide freed blocks from the limits), and no decay but what we ask for. */
+const char *malloc_conf = "retain:false,narenas:1,tcache:false,dirty_decay_ms:-1,muzzy_decay_ms:0";
+
+/* jemalloc 5.3.0 does not take its radix tree's lock before a fork: a child forked while another thread grows the tree would
+ * wait for it for ever. So no thread is inside jemalloc while this process forks. A writer goes first, or steady traffic
+ * would hold fork() up. Calls do not nest. */
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+static void enter(void)
+{
+    pthread_rwlock_rdlock(&gate);
+}
+
+static void leave(void)
+{
+    pthread_rwlock_unlock(&gate);
+}
+
+static void before_fork(void)
+{
+    pthread_rwlock_wrlock(&gate);
+}
+
+static void after_fork_in_child(void)
+{
+    gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+}
+
+static void *small_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
+                         unsigned arena)
+{
+    (void)h;
+    (void)arena;
+    if (at != NULL) {
+        return NULL;
+    }
+    *zero = *commit = true;
+    return pt_segments_take_small(size, align);
+}
+
+static void *exact_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
+                         unsigned arena)
+{
+    (void)h;
+    (void)arena;
+    if (at != NULL) {
+        return NULL;
+    }
+    *zero = false;
+    *commit = true;
+    return pt_segments_take_exact(size, align);
+}
+
+/* jemalloc's "decommit" is our unlock: a purged run leaves the locked memory, its addresses stay. */
+static bool small_commit(extent_hooks_t *h, void *p, size_t size, size_t offset, size_t len, unsigned arena)
+{
+    (void)h;
+    (void)size;
+    (void)arena;
+    return pt_segments_relock((char *)p + offset, len) != 0;
+}
+
+static bool small_decommit(extent_hooks_t *h, void *p, size_t size, size_t offset, size_t len,
+                           unsigned arena)
+{
+    (void)h;
+    (void)size;
+    (void)arena;
+    pt_segments_unlock((char *)p + offset, len);
+    return false;
+}
+
+/* Never refuse a split: jemalloc 5.3.0 abandons the memory then. */
+static bool split(extent_hooks_t *h, void *p, size_t size, size_t a, size_t b, bool committed, unsigned arena)
+{
+    (void)h;
+    (void)p;
+    (void)size;
+    (void)a;
+    (void)b;
+    (void)committed;
+    (void)arena;
+    return false;
+}
+
+/* Neighbouring segments of one region are one stretch of addresses, locked alike: merging is free. The small
+ * region never touches the exact one, since an arena only ever sees its own. */
+static bool merge(extent_hooks_t *h, void *a, size_t size_a, void *b, size_t size_b, bool committed,
+                  unsigned arena)
+{
+    (void)h;
+    (void)a;
+    (void)size_a;
+    (void)b;
+    (void)size_b;
+    (void)committed;
+    (void)arena;
+    return false;
+}
+
+/* A copy to or from a device must not cross from one registration into another. */
+static bool small_merge(extent_hooks_t *h, void *a, size_t size_a, void *b, size_t size_b, bool committed,
+                        unsigned arena)
+{
+    return !pt_segments_joined(a < b ? b : a) || merge(h, a, size_a, b, size_b, committed, arena);
+}
+
+static extent_hooks_t small_hooks = {
+    .alloc = small_alloc, .commit = small_commit, .decommit = small_decommit, .split = split, .merge = small_merge};
+static extent_hooks_t exact_hooks = {.alloc = exact_alloc, .split = split, .merge = merge};
+
+static struct {
+    unsigned small, exact;
+    size_t purge[3], decay[3], idle[3];
+    size_t mib_len;
+} state;
+
+/* jemalloc's own book-keeping must not come from locked segments: arenas_create_ext (5.3) can say so. Without it
+ * (5.2) create with the default hooks, whose memory serves the first book-keeping, and set ours after. */
+static int create(extent_hooks_t *hooks, unsigned *arena)
+{
+    struct {
+        extent_hooks_t *hooks;
+        bool metadata_use_hooks;
+    } config = {hooks, false};
+    size_t len = sizeof *arena;
+    if (mallctl("experimental.arenas_create_ext", arena, &len, &config, sizeof config) == 0) {
+        return 0;
+    }
+    int error = mallctl("arenas.create", arena, &len, NULL, 0);
+    size_t mib[3], mib_len = 3;
+    if (error == 0 && (error = mallctlnametomib("arena.0.extent_hooks", mib, &mib_len)) == 0) {
+        mib[1] = *arena;
+        error = mallctlbymib(mib, mib_len, NULL, NULL, &hooks, sizeof hooks);
+    }
+    return -error;
+}
+
+static int name_to_mib(const char *name, size_t mib[3])
+{
+    state.mib_len = 3;
+    int error = mallctlnametomib(name, mib, &state.mib_len);
+    mib[1] = state.small;
+    return -error;
+}
+
+/* After jemalloc has registered its own handlers, so that ours runs before them: who is inside must get out. */
+static int watch_forks(void)
+{
+    static bool done; /* children inherit it */
+    int error = done ? 0 : pthread_atfork(before_fork, leave, after_fork_in_child);
+    done = done || error == 0;
+    return -error;
+}
+
+int pt_arena_init(void)
+{
+    int error = create(&small_hooks, &state.small);
+    if (error == 0) {
+        error = create(&exact_hooks, &state.exact);
+    }
+    if (error == 0) {
+        error = name_to_mib("arena.0.purge", state.purge);
+    }
+    if (error == 0) {
+        error = name_to_mib("arena.0.decay", state.decay);
+    }
+    if (error == 0) {
+        error = name_to_mib("arena.0.dirty_decay_ms", state.idle);
+    }
+    if (error == 0) {
+        error = watch_forks();
+    }
+    return error;
+}
+
+void *pt_arena_small(size_t size, size_t align, size_t *usable)
+{
+    int flags = MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
+    enter();
+    void *p = mallocx(size, flags);
+    *usable = p != NULL ? sallocx(p, flags) : 0;
+    leave();
+    return p;
+}
+
+void pt_arena_small_free(void *p)
+{
+    enter();
+    dallocx(p, MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE);
+    leave();
+}
+
+void *pt_arena_exact(size_t size, size_t *usable)
+{
+    size_t align = size >= PT_HUGE ? PT_HUGE : PT_ARENA_GRANULE;
+    int flags = MALLOCX_ARENA(state.exact) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
+    enter();
+    void *p = mallocx(size, flags);
+    *usable = p != NULL ? sallocx(p, flags) : 0;
+    leave();
+    return p;
+}
+
+void pt_arena_exact_free(void *p)
+{
+    enter();
+    dallocx(p, MALLOCX_ARENA(state.exact) | MALLOCX_TCACHE_NONE);
+    leave();
+}
+
+void pt_arena_small_decay(void)
+{
+    enter();
+    (void)mallctlbymib(state.decay, state.mib_len, NULL, NULL, NULL, 0);
+    leave();
+    pt_segments_sweep();
+}
+
+void pt_arena_small_purge(void)
+{
+    enter();
+    (void)mallctlbymib(state.purge, state.mib_len, NULL, NULL, NULL, 0);
+    leave();
+    pt_segments_sweep();
+}
+
+void pt_arena_small_idle(size_t seconds)
+{
+    ssize_t ms = (ssize_t)(seconds * 1000);
+    (void)mallctlbymib(state.idle, state.mib_len, NULL, NULL, &ms, sizeof ms);
+}

@@ -1,0 +1,218 @@
+#include "memory/pin.h"
+
+#include "device/driver.h"
+#include "memory/pages.h"
+#include "memory/prefault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static _Atomic size_t locked;
+static __thread int last_error;
+
+void pt_pin_reset(void)
+{
+    atomic_store(&locked, 0);
+}
+
+/* What an administrator allowed may be used without asking: `ulimit -l` below the hard limit is a default,
+ * not a decision. */
+static bool raise_soft_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == limit.rlim_max) {
+        return false;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_MEMLOCK, &limit) == 0;
+}
+
+/* The limits are checked before a large range is touched, which takes long. */
+static int lock(void *p, size_t len)
+{
+    if (len >= PT_PREFAULT_LEAST && pt_pages_claim(p, len) == 0) {
+        pt_prefault(p, len);
+    }
+    return pt_pages_lock(p, len);
+}
+
+int pt_pin_acquire(void *p, size_t len)
+{
+    int error = lock(p, len);
+    if ((error == -ENOMEM || error == -EPERM) && raise_soft_limit()) {
+        error = lock(p, len);
+    }
+    last_error = -error;
+    if (error == 0) {
+        atomic_fetch_add(&locked, len);
+    }
+    return error;
+}
+
+void pt_pin_release(void *p, size_t len)
+{
+    pt_pages_unlock(p, len);
+    atomic_fetch_sub(&locked, len);
+}
+
+int pt_pin_register(void *p, size_t len)
+{
+    if (!pt_driver_ready()) {
+        return -ENODEV;
+    }
+    pt_prefault(p, len);
+    int error = pt_driver_register(p, len);
+    if (error == 0) {
+        last_error = 0;
+        atomic_fetch_add(&locked, len);
+    } else {
+        pt_pages_discard(p, len);
+    }
+    return error;
+}
+
+void pt_pin_unregister(void *p, size_t len)
+{
+    if (len > 0) {
+        pt_driver_unregister(p, len);
+        pt_pages_discard(p, len);
+        atomic_fetch_sub(&locked, len);
+    }
+}
+
+int pt_pin_hold(void *p, size_t len, bool *registered)
+{
+    *registered = pt_pin_register(p, len) == 0;
+    return *registered ? 0 : pt_pin_acquire(p, len);
+}
+
+void pt_pin_drop(void *p, size_t len, bool registered)
+{
+    registered ? pt_pin_unregister(p, len) : pt_pin_release(p, len);
+}
+
+int pt_pin_resize(void *p, size_t from, size_t to)
+{
+    char *end = (char *)p + from;
+    int error = 0;
+    if (from > to) {
+        pt_pin_release(end - (from - to), from - to);
+    } else if (from < to && (error = pt_pin_acquire(end, to - from)) != 0) {
+        pt_pin_release(p, from);
+    }
+    return error;
+}
+
+int pt_pin_convert(void *p, size_t len)
+{
+    int error = pt_driver_register(p, len);
+    if (error == 0) {
+        pt_pages_unlock_keep(p, len);
+    }
+    return error;
+}
+
+size_t pt_pin_bytes(void)
+{
+    return atomic_load(&locked);
+}
+
+int pt_pin_error(void)
+{
+    return last_error;
+}
+
+static size_t count_mappings(void)
+{
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    char buf[4096];
+    size_t lines = 0;
+    ssize_t n;
+    while ((n = read(fd, buf, sizeof buf)) > 0) {
+        for (const char *at = buf; (at = memchr(at, '\n', (size_t)(buf + n - at))) != NULL; at++) {
+            lines++;
+        }
+    }
+    close(fd);
+    return lines;
+}
+
+static bool may_lock_without_limit(void)
+{
+    enum { CAP_IPC_LOCK_BIT = 14 };
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    char buf[4096];
+    ssize_t n = fd >= 0 ? read(fd, buf, sizeof buf - 1) : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    buf[n > 0 ? n : 0] = '\0';
+    const char *at = strstr(buf, "CapEff:");
+    if (at == NULL) {
+        return false;
+    }
+    uint64_t caps = 0;
+    for (at += 7; *at == '\t' || *at == ' '; at++) {
+    }
+    for (; *at != '\n' && *at != '\0'; at++) {
+        caps = caps * 16 + (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
+    }
+    return (caps >> CAP_IPC_LOCK_BIT & 1) != 0;
+}
+
+void pt_pin_explain(size_t len, int error, struct pt_text *out)
+{
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    struct rlimit space = {RLIM_INFINITY, RLIM_INFINITY};
+    uint64_t locked_kib = 0, mapped_kib = 0, most_mappings = 65530;
+    (void)getrlimit(RLIMIT_MEMLOCK, &limit);
+    (void)getrlimit(RLIMIT_AS, &space);
+    (void)pt_text_proc_number("/proc/self/status", "VmLck", &locked_kib);
+    (void)pt_text_proc_number("/proc/self/status", "VmSize", &mapped_kib);
+    (void)pt_text_proc_number("/proc/sys/vm/max_map_count", "", &most_mappings);
+    size_t mappings = count_mappings();
+    int refused = pt_driver_error();
+    size_t locked_now = (size_t)locked_kib << 10;
+
+    pt_text_add(out, "cannot lock %B more memory (%B locked now): ", len, locked_now);
+    if (refused != 0) {
+        pt_text_add(out, "the device's driver would not register it (its error %d), and ", refused);
+    }
+    if (limit.rlim_cur != RLIM_INFINITY && locked_now + len > limit.rlim_cur &&
+        !may_lock_without_limit()) {
+        pt_text_add(out,
+                    "the memlock limit is %B. Raise it: `ulimit -l unlimited` in the shell, "
+                    "`docker run --ulimit memlock=-1`, `LimitMEMLOCK=infinity` in a systemd unit, or for Slurm "
+                    "`PropagateResourceLimitsExcept=MEMLOCK` with LimitMEMLOCK=infinity for slurmd",
+                    (size_t)limit.rlim_cur);
+    } else if (mappings + 2 >= most_mappings) {
+        pt_text_add(out,
+                    "the process has %zu memory mappings of at most %llu. Raise it: `sysctl -w "
+                    "vm.max_map_count=1048576` (on the host, also for Docker, systemd and Slurm)",
+                    mappings, most_mappings);
+    } else if (space.rlim_cur != RLIM_INFINITY &&
+               (error == ENOBUFS || ((size_t)mapped_kib << 10) + len > space.rlim_cur)) {
+        pt_text_add(out,
+                    "the address-space limit is %B, and half of it at most is for pinned memory. Raise it: `ulimit -v unlimited` in the shell, "
+                    "`docker run --ulimit as=-1`, `LimitAS=infinity` in a systemd unit, or `#SBATCH --mem` "
+                    "with VSizeFactor=0 for Slurm",
+                    (size_t)space.rlim_cur);
+    } else if (error == EPERM) {
+        pt_text_add(out, "the kernel does not permit it. Allow it: `ulimit -l unlimited` in the shell, "
+                         "`docker run --cap-add IPC_LOCK --ulimit memlock=-1`, `LimitMEMLOCK=infinity` in a "
+                         "systemd unit or for slurmd");
+    } else {
+        pt_text_add(out,
+                    "the machine or its cgroup has too little free memory (errno %d). Give it more: "
+                    "`docker run --memory`, `MemoryMax=` in a systemd unit, `#SBATCH --mem` for Slurm",
+                    error);
+    }
+}

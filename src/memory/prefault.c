@@ -1,0 +1,69 @@
+#include "memory/prefault.h"
+
+#include "memory/pages.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#define THREADS_MOST 16
+#define PART_LEAST ((size_t)32 << 20)
+
+struct part {
+    pthread_t thread;
+    void *p;
+    size_t len;
+};
+
+/* An older kernel says EINVAL, and a lock that follows does the touching. */
+static void *touch(void *argument)
+{
+    const struct part *part = argument;
+    if (pt_pages_is_shared(part->p)) {
+        pt_pages_make_huge(part->p, part->len);
+    }
+    pt_pages_make_present(part->p, part->len);
+    return NULL;
+}
+
+static size_t processors(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < THREADS_MOST ? (size_t)n : THREADS_MOST;
+}
+
+void pt_prefault(void *p, size_t len)
+{
+    if (len < PT_HUGE) {
+        return;
+    }
+    struct part parts[THREADS_MOST];
+    size_t count = processors();
+    count = count < len / PART_LEAST ? count : len / PART_LEAST;
+    if (count < 2) {
+        struct part whole = {.p = p, .len = len};
+        if (pt_pages_is_shared(p)) {
+            (void)touch(&whole);
+        }
+        return; /* the lock itself does as well, but for huge pages of shared memory */
+    }
+    size_t each = pt_pages_up(len / count, PT_HUGE), made = 0, done = 0;
+    /* The program's signals are not these threads' business; its memory policy they inherit. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (; made < count - 1 && done + each < len; made++, done += each) {
+        parts[made] = (struct part){.p = (char *)p + done, .len = each};
+        if (pthread_create(&parts[made].thread, NULL, touch, &parts[made]) != 0) {
+            break;
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    struct part rest = {.p = (char *)p + done, .len = len - done};
+    (void)touch(&rest);
+    for (size_t i = 0; i < made; i++) {
+        pthread_join(parts[i].thread, NULL);
+    }
+}

@@ -1,0 +1,40 @@
+/* Magazines from outside: whoever holds the guard reaches what threads keep for themselves. All calls with the guard
+ * held. */
+#ifndef PT_DRAIN_H
+#define PT_DRAIN_H
+
+#include "pool/magazine.h"
+
+/* Takes the lock of a record's keeper, and folds its tally in; NULL if there is none. */
+struct pt_magazine *pt_drain_lock(uint16_t keeper);
+
+static inline struct pt_magazine *pt_drain_hold(const struct pt_record *r)
+{
+    uint16_t keeper = atomic_load_explicit(&r->keeper, memory_order_relaxed);
+    return keeper != 0 ? pt_drain_lock(keeper) : NULL;
+}
+
+static inline void pt_drain_let_go(struct pt_magazine *m)
+{
+    if (m != NULL) {
+        pt_magazine_leave(m);
+    }
+}
+
+/* Nobody moves until pt_drain_go(). At the end of the process a magazine is waited for a little only, since this very
+ * thread may be inside: false if some are still moving. */
+bool pt_drain_stop(bool at_the_end);
+void pt_drain_go(void);
+
+/* The blocks of those that stand still go into the cache, their tallies into the counters. These four return the locked
+ * bytes that no longer count as live. */
+size_t pt_drain_all(void);
+
+/* The same for the older half of this thread's; for all of it, and the thread has none from then on. */
+size_t pt_drain_half(void);
+size_t pt_drain_own(void);
+
+/* Takes out what waits since `before_ns`, chained by `next` in *victims; *any: something is left. */
+size_t pt_drain_idle(uint64_t before_ns, uint32_t *victims, bool *any);
+
+#endif

@@ -1,0 +1,284 @@
+#include "trace/python.h"
+
+#include <dlfcn.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* The functions of CPython used here. `needed` ones exist since 3.9; without any of them there are no Python
+ * frames. */
+#define FUNCTIONS(F)                                                             \
+    F(int, Py_IsInitialized, (void), 1)                                          \
+    F(int, PyGILState_Check, (void), 1)                                          \
+    F(int, PyGILState_Ensure, (void), 1)                                         \
+    F(void, PyGILState_Release, (int), 1)                                        \
+    F(void *, PyGILState_GetThisThreadState, (void), 1)                          \
+    F(void *, PyThreadState_GetFrame, (void *), 1)                               \
+    F(void *, PyEval_GetFrame, (void), 1)                                        \
+    F(void *, PyFrame_GetBack, (void *), 1)                                      \
+    F(void *, PyFrame_GetCode, (void *), 1)                                      \
+    F(int, PyFrame_GetLineNumber, (void *), 1)                                   \
+    F(int, PyFrame_GetLasti, (void *), 0) /* 3.11 */                             \
+    F(int, PyCode_Addr2Line, (void *, int), 1)                                   \
+    F(const char *, Py_GetVersion, (void), 0)                                    \
+    F(void, _Py_DecRefShared, (void *), 0) /* free-threaded builds alone */      \
+    F(void, Py_IncRef, (void *), 1)                                              \
+    F(void, Py_DecRef, (void *), 1)                                              \
+    F(void *, PyObject_GetAttrString, (void *, const char *), 1)                 \
+    F(const char *, PyUnicode_AsUTF8, (void *), 1)                               \
+    F(void *, PyErr_Occurred, (void), 1)                                         \
+    F(void, PyErr_Clear, (void), 1)                                              \
+    F(void *, PyImport_ImportModule, (const char *), 1)                          \
+    F(void *, PyCFunction_NewEx, (void *, void *, void *), 1)                    \
+    F(void *, PyObject_CallFunctionObjArgs, (void *, ...), 1)                    \
+    F(int, PyGC_Disable, (void), 0) /* 3.10 */                                   \
+    F(int, PyGC_Enable, (void), 0)                                               \
+    F(void *, PyThreadState_GetUnchecked, (void), 0)  /* 3.13 */                 \
+    F(void *, _PyThreadState_UncheckedGet, (void), 0) /* before */               \
+    F(int, Py_IsFinalizing, (void), 0)  /* 3.13 */                               \
+    F(int, _Py_IsFinalizing, (void), 0) /* before */
+
+static struct {
+#define F(result, name, arguments, needed) result(*name) arguments;
+    FUNCTIONS(F)
+#undef F
+    void *none;
+} py;
+
+static bool usable;
+static _Atomic bool gone;
+static _Atomic unsigned holders;
+
+void pt_python_init(void)
+{
+    usable = true;
+    atomic_store(&holders, 0);
+    atomic_store(&gone, false);
+#define F(result, name, arguments, needed)                        \
+    *(void **)&py.name = dlsym(RTLD_DEFAULT, #name);              \
+    usable = usable && (py.name != NULL || !(needed));
+    FUNCTIONS(F)
+#undef F
+    py.none = dlsym(RTLD_DEFAULT, "_Py_NoneStruct");
+    usable = usable && py.none != NULL;
+}
+
+static bool finalizing(void)
+{
+    return py.Py_IsFinalizing != NULL    ? py.Py_IsFinalizing() != 0
+           : py._Py_IsFinalizing != NULL ? py._Py_IsFinalizing() != 0
+                                         : false;
+}
+
+static bool running(void)
+{
+    return usable && !atomic_load_explicit(&gone, memory_order_relaxed) && py.Py_IsInitialized() != 0 &&
+           !finalizing();
+}
+
+/* PyGILState_Check() says yes to everybody once there are sub-interpreters; the running thread's state does not. */
+static bool holds_gil(void *thread_state)
+{
+    if (py.PyThreadState_GetUnchecked != NULL) {
+        return py.PyThreadState_GetUnchecked() == thread_state;
+    }
+    if (py._PyThreadState_UncheckedGet != NULL) {
+        return py._PyThreadState_UncheckedGet() == thread_state;
+    }
+    return py.PyGILState_Check() != 0;
+}
+
+enum pt_python_gil pt_python_gil(void)
+{
+    void *thread_state = pt_python_thread_state();
+    if (thread_state == NULL) {
+        return PT_PYTHON_NONE;
+    }
+    return holds_gil(thread_state) ? PT_PYTHON_HELD : PT_PYTHON_RELEASED;
+}
+
+bool pt_python_quiet(void)
+{
+    return py.PyErr_Occurred() == NULL;
+}
+
+void *pt_python_thread_state(void)
+{
+    return running() ? py.PyGILState_GetThisThreadState() : NULL;
+}
+
+bool pt_python_may_ask(void)
+{
+    return running() && py.PyGC_Disable != NULL && py.PyGC_Enable != NULL;
+}
+
+bool pt_python_enter_alone(int *token, int *collecting)
+{
+    if (!pt_python_may_ask()) {
+        return false;
+    }
+    *token = py.PyGILState_Ensure();
+    *collecting = py.PyGC_Disable();
+    return true;
+}
+
+void pt_python_leave_alone(int token, int collecting)
+{
+    if (collecting != 0) {
+        (void)py.PyGC_Enable();
+    }
+    py.PyGILState_Release(token);
+}
+
+static void read_frame(void *frame, struct pt_python_frame *out)
+{
+    out->code = py.PyFrame_GetCode(frame);
+    out->last = py.PyFrame_GetLasti != NULL ? py.PyFrame_GetLasti(frame) : py.PyFrame_GetLineNumber(frame);
+    py.Py_DecRef(out->code); /* the running frame keeps it */
+}
+
+bool pt_python_frame(struct pt_python_frame *out)
+{
+    void *frame = py.PyEval_GetFrame();
+    if (frame != NULL) {
+        read_frame(frame, out);
+    }
+    return frame != NULL;
+}
+
+unsigned pt_python_frames(void *thread_state, struct pt_python_frame *out, unsigned most)
+{
+    unsigned n = 0;
+    void *frame = py.PyThreadState_GetFrame(thread_state);
+    while (frame != NULL && n < most) {
+        read_frame(frame, &out[n++]);
+        void *back = py.PyFrame_GetBack(frame);
+        py.Py_DecRef(frame);
+        frame = back;
+    }
+    if (frame != NULL) {
+        py.Py_DecRef(frame);
+    }
+    return n;
+}
+
+static void copy_attribute(void *object, const char *name, char *out, unsigned size)
+{
+    out[0] = '\0';
+    void *value = py.PyObject_GetAttrString(object, name);
+    const char *text = value != NULL ? py.PyUnicode_AsUTF8(value) : NULL;
+    if (text != NULL) {
+        size_t len = strlen(text);
+        /* The end of a long path says more than its beginning. */
+        memcpy(out, len < size ? text : text + len - size + 1, (len < size ? len : size - 1) + 1);
+    }
+    if (value != NULL) {
+        py.Py_DecRef(value);
+    }
+    if (py.PyErr_Occurred() != NULL) {
+        py.PyErr_Clear();
+    }
+}
+
+int pt_python_line(void *code, int instruction)
+{
+    return py.PyCode_Addr2Line(code, instruction);
+}
+
+int pt_python_frame_line(const struct pt_python_frame *f)
+{
+    return py.PyFrame_GetLasti != NULL ? pt_python_line(f->code, f->last) : f->last;
+}
+
+void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size,
+                        uint32_t *line)
+{
+    copy_attribute(f->code, "co_filename", file, size);
+    copy_attribute(f->code, "co_name", function, size);
+    int at = pt_python_frame_line(f);
+    *line = at > 0 ? (uint32_t)at : 0;
+}
+
+void pt_python_keep(void *code)
+{
+    py.Py_IncRef(code);
+}
+
+int pt_python_minor(void)
+{
+    const char *version = py.Py_GetVersion != NULL && py._Py_DecRefShared == NULL ? py.Py_GetVersion() : "";
+    return strncmp(version, "3.", 2) == 0 ? atoi(version + 2) : 0;
+}
+
+bool pt_python_hold(void)
+{
+    atomic_fetch_add(&holders, 1);
+    bool there = !atomic_load(&gone);
+    if (!there) {
+        pt_python_let_go();
+    }
+    return there;
+}
+
+void pt_python_let_go(void)
+{
+    atomic_fetch_sub(&holders, 1);
+}
+
+static void (*at_exit)(void);
+
+static void *call_at_exit(void *self, void *arguments)
+{
+    (void)self;
+    (void)arguments;
+    at_exit();
+    py.Py_IncRef(py.none);
+    return py.none;
+}
+
+/* PyMethodDef, whose layout is part of Python's stable ABI. */
+static struct {
+    const char *name;
+    void *(*function)(void *, void *);
+    int flags;
+    const char *doc;
+} method = {"pintensor_exit_begins", call_at_exit, 0x0004 /* METH_NOARGS */, NULL};
+
+bool pt_python_at_exit(void (*fn)(void))
+{
+    at_exit = fn;
+    bool done = false;
+    void *module = py.PyImport_ImportModule("atexit");
+    void *reg = module != NULL ? py.PyObject_GetAttrString(module, "register") : NULL;
+    void *callable = reg != NULL ? py.PyCFunction_NewEx(&method, NULL, NULL) : NULL;
+    void *result = callable != NULL ? py.PyObject_CallFunctionObjArgs(reg, callable, NULL) : NULL;
+    done = result != NULL;
+    void *const all[] = {result, callable, reg, module};
+    for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (all[i] != NULL) {
+            py.Py_DecRef(all[i]);
+        }
+    }
+    if (py.PyErr_Occurred() != NULL) {
+        py.PyErr_Clear();
+    }
+    return done;
+}
+
+#define GONE_WAIT_NS 100000000 /* in abort() from a signal handler this very thread may be the one that holds it */
+
+void pt_python_gone(void)
+{
+    struct timespec start, now;
+    atomic_store(&gone, true);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    now = start;
+    while (atomic_load(&holders) != 0 &&
+           (now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec < GONE_WAIT_NS) {
+        sched_yield();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    }
+}

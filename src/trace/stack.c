@@ -1,0 +1,184 @@
+#include "trace/stack.h"
+
+#include "base/options.h"
+#include "ledger/table.h"
+#include "trace/symbol.h"
+
+#include <execinfo.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Lock order: `mutex` is a leaf; nothing is called under it but the table's intern. */
+
+#define LIBRARY_FRAMES_MOST 4
+#define SLOTS               ((size_t)64 << 10) /* four times the number of sites, which have two keys or more */
+
+static struct {
+    pthread_mutex_t mutex;
+    struct {
+        uint64_t key;
+        uint32_t site;
+    } slots[SLOTS];
+    size_t used;
+} state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+void pt_stack_init(void)
+{
+    pthread_mutex_init(&state.mutex, NULL);
+    if (state.used > 0) { /* in a forked child; else that would touch a MiB for nothing */
+        memset(state.slots, 0, sizeof state.slots);
+        state.used = 0;
+    }
+    if (pt_option(PT_OPTION_STACK) == PT_STACK_FULL) {
+        void *one;
+        (void)backtrace(&one, 1); /* loads the unwinder now, not in the middle of an allocation */
+    }
+}
+
+/* PINTENSOR_STACK=full: from the caller outwards; frames of our own say nothing to the reader. */
+static unsigned native_frames(struct pt_stack *s)
+{
+    if (pt_option(PT_OPTION_STACK) != PT_STACK_FULL) {
+        return 0;
+    }
+    int found = backtrace(s->native, PT_STACK_NATIVE_MOST);
+    unsigned n = found > 0 ? (unsigned)found : 0, first = 0;
+    while (first < n && s->native[first] != s->caller) {
+        first++;
+    }
+    if (first < n) {
+        n -= first;
+        memmove(s->native, s->native + first, n * sizeof s->native[0]);
+    }
+    return n;
+}
+
+void pt_stack_begin(struct pt_stack *s, const void *caller)
+{
+    s->caller = caller;
+    s->thread = 0;
+    s->count = 0;
+    s->native_count = native_frames(s);
+}
+
+static uint64_t key_of(const struct pt_stack *s, bool by_line)
+{
+    uint64_t hash = pt_frames_mix(1 + by_line, (uintptr_t)s->caller);
+    for (unsigned i = 0; i < s->count; i++) {
+        int32_t at = by_line ? pt_python_frame_line(&s->frames[i]) : s->frames[i].last;
+        hash = pt_frames_mix(pt_frames_mix(hash, (uintptr_t)s->frames[i].code), (uint32_t)at);
+    }
+    for (unsigned i = 0; i < s->native_count; i++) {
+        hash = pt_frames_mix(hash, (uintptr_t)s->native[i]);
+    }
+    return hash | 1; /* 0 marks an empty slot */
+}
+
+uint64_t pt_stack_key(const struct pt_stack *s)
+{
+    return key_of(s, false);
+}
+
+/* The slot of the key, or the empty one where it belongs. With the mutex held. */
+static size_t slot_of(uint64_t key)
+{
+    size_t i = key >> 17 & (SLOTS - 1);
+    while (state.slots[i].key != 0 && state.slots[i].key != key) {
+        i = (i + 1) & (SLOTS - 1);
+    }
+    return i;
+}
+
+struct named_frame {
+    char file[PT_SYMBOL_MOST], function[PT_SYMBOL_MOST];
+    uint32_t line;
+};
+
+/* Which frames to keep: the innermost few of libraries, then the user's own. */
+static unsigned name_frames(const struct pt_stack *s, struct named_frame *out)
+{
+    unsigned kept = 0, library = 0;
+    for (unsigned i = 0; i < s->count && kept < PT_SITE_FRAMES; i++) {
+        struct named_frame *f = &out[kept];
+        pt_python_describe(&s->frames[i], f->file, f->function, PT_SYMBOL_MOST, &f->line);
+        bool is_library = pt_symbol_is_library(f->file);
+        if (!is_library || library < LIBRARY_FRAMES_MOST) {
+            kept++;
+            library += is_library;
+        }
+    }
+    for (unsigned i = 0; i < s->native_count && kept < PT_SITE_FRAMES; i++) {
+        struct named_frame *f = &out[kept++];
+        pt_symbol_native(s->native[i], f->function, f->file, PT_SYMBOL_MOST);
+        f->line = 0;
+    }
+    return kept;
+}
+
+/* With the mutex held. */
+static void know(uint64_t key, uint32_t number)
+{
+    size_t slot = slot_of(key);
+    if (state.slots[slot].key == 0) {
+        state.used++;
+        state.slots[slot].key = key;
+        state.slots[slot].site = number;
+    }
+}
+
+/* Enters a stack into the table. Its instructions are new, its lines may be known: Python 3.12 has several instructions
+ * for one call, from one time to the next. */
+static uint32_t enter(const struct pt_stack *s, uint64_t key)
+{
+    struct named_frame named[PT_SITE_FRAMES];
+    char symbol[PT_SYMBOL_MOST], object[PT_SYMBOL_MOST];
+    unsigned kept = name_frames(s, named);
+    pt_symbol_native(s->caller, symbol, object, PT_SYMBOL_MOST);
+    uint64_t by_line = key_of(s, true);
+
+    pthread_mutex_lock(&state.mutex);
+    uint32_t number = state.slots[slot_of(by_line)].site;
+    struct pt_table *table = pt_table();
+    bool fresh = number == 0 && (number = atomic_load(&table->sites)) < table->sites_most;
+    if (fresh) {
+        struct pt_site *site = pt_table_site(number);
+        *site = (struct pt_site){.symbol = pt_table_intern(symbol),
+                                 .object = pt_table_intern(object),
+                                 .frames_count = kept,
+                                 .thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid),
+                                 .smallest = UINT64_MAX};
+        for (unsigned i = 0; i < kept; i++) {
+            site->frames[i] = (struct pt_frame){.file = pt_table_intern(pt_symbol_short_path(named[i].file)),
+                                                .function = pt_table_intern(named[i].function),
+                                                .line = named[i].line};
+            if (pt_symbol_is_library(named[i].file) || named[i].line == 0) {
+                site->library |= 1u << i;
+            }
+        }
+        atomic_store(&table->sites, number + 1);
+        know(by_line, number);
+    } else if (number == table->sites_most) {
+        number = 0;
+    }
+    if (number != 0 && state.used < SLOTS / 2) {
+        know(key, number);
+    }
+    pthread_mutex_unlock(&state.mutex);
+    for (unsigned i = 0; fresh && i < s->count; i++) {
+        pt_python_keep(s->frames[i].code); /* so that its address never means other code */
+    }
+    return number;
+}
+
+uint32_t pt_stack_site(const struct pt_stack *s)
+{
+    uint64_t key = pt_stack_key(s);
+    pthread_mutex_lock(&state.mutex);
+    uint32_t number = state.slots[slot_of(key)].site;
+    pthread_mutex_unlock(&state.mutex);
+    return number != 0 ? number : enter(s, key);
+}

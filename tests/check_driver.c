@@ -1,0 +1,428 @@
+#include "device/driver.h"
+#include "life/block.h"
+#include "memory/pages.h"
+#include "memory/pin.h"
+#include "memory/segments.h"
+#include "pintensor.h"
+#include "pool/pool.h"
+#include "suite.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+
+/* tests/programs/fake_cuda.c: it ends the process when a rule is broken. */
+static void *library;
+static void (*fake_start)(int);
+static void (*fake_stop)(void);
+static size_t (*fake_count)(char);
+static int (*fake_holds)(const void *, size_t), (*fake_within)(const void *, size_t);
+
+static void load(void)
+{
+    char path[4096];
+    const char *folder = getenv("top_builddir");
+    snprintf(path, sizeof path, "%s/tests/libcuda.so.1", folder != NULL ? folder : ".");
+    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    ck_assert_msg(library != NULL, "%s", dlerror());
+    *(void **)&fake_start = dlsym(library, "fake_start");
+    *(void **)&fake_stop = dlsym(library, "fake_stop");
+    *(void **)&fake_count = dlsym(library, "fake_count");
+    *(void **)&fake_holds = dlsym(library, "fake_holds");
+    *(void **)&fake_within = dlsym(library, "fake_within");
+}
+
+static void start(void)
+{
+    load();
+    fake_start(2);
+}
+
+static pintensor_manager manager;
+
+static char *pin(size_t bytes)
+{
+    manager = manager != 0 ? manager : pintensor_manager_create();
+    pintensor_block b;
+    int error = pintensor_alloc(manager, bytes, &b);
+    if (error != 0) {
+        ck_abort_msg("%s", pintensor_last_error());
+    }
+    return b.data;
+}
+
+static void unpin(char *p)
+{
+    ck_assert_int_eq(pintensor_free(manager, p), 0);
+}
+
+START_TEST(without_a_driver_nothing_is_registered)
+{
+    ck_assert(!pt_driver_look() && !pt_driver_in_use() && !pt_driver_ready());
+    ck_assert_int_eq(pt_driver_register(&manager, PT_PAGE), -ENODEV);
+    char *p = pin(MIB);
+    ck_assert_uint_eq(vmlck(), MIB);
+    ck_assert(!pt_pages_is_shared(p) && !pt_pool_registered(p));
+}
+END_TEST
+
+START_TEST(a_driver_that_is_not_started_is_left_alone)
+{
+    load();
+    char *p = pin(MIB);
+    ck_assert_uint_eq(vmlck(), MIB);
+    ck_assert_uint_eq(fake_count('r'), 0);
+    ck_assert(!pt_pages_is_shared(p));
+}
+END_TEST
+
+START_TEST(registration_is_the_lock)
+{
+    start();
+    limit_memlock(0, 0);
+    for (size_t size = 5000; size < 100 * MIB; size *= 3) {
+        char *p = pin(size);
+        size_t pages = pt_pages_up(size, PT_PAGE);
+        ck_assert(size <= 14 * KIB ? fake_within(p, size) : fake_holds(p, pages));
+        ck_assert(pt_pages_is_shared(p) && pt_pool_registered(p) && pt_pool_register(p, size));
+        memset(p, 1, size);
+        ck_assert_uint_eq(vmlck(), 0);
+    }
+    pintensor_stats s;
+    pintensor_get_stats(&s, sizeof s);
+    ck_assert_uint_ge(s.locked_bytes, s.live_locked);
+    pintensor_manager_destroy(manager);
+    pintensor_trim();
+    EVENTUALLY(fake_count('s') == 0);
+    EVENTUALLY(pt_pin_bytes() == 0);
+}
+END_TEST
+
+/* Threads of this process, as the kernel counts them. */
+static size_t threads_now(void)
+{
+    size_t count = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    while (fgets(line, sizeof line, f) != NULL && sscanf(line, "Threads: %zu", &count) != 1) {
+    }
+    fclose(f);
+    return count;
+}
+
+START_TEST(population_leaves_no_thread_behind)
+{
+    start();
+    char *p = pin(256 * MIB);
+    ck_assert_uint_eq(threads_now(), 1);
+    for (size_t i = 0; i < 256 * MIB; i += PT_PAGE) {
+        REQUIRE(p[i] == 0);
+    }
+}
+END_TEST
+
+START_TEST(blocks_from_before_the_context_stay_mlocked)
+{
+    char *before = pin(MIB), *converted = pin(2 * MIB), *small = pin(100);
+    start();
+    ck_assert(!pt_pool_registered(before));
+    char *p = pin(3 * MIB), *tiny = pin(3000);
+    ck_assert(fake_holds(p, 3 * MIB));
+    /* Who registers one himself gets it registered whole; one that shares its pages he has to do himself. */
+    ck_assert(pt_pool_register(converted + 100, 1000) && fake_holds(converted, 2 * MIB));
+    ck_assert(!pt_pool_register(small, 100));
+    char *more = pin(12 * KIB);
+    for (int i = 0; i < 4; i++) {
+        tiny = pin(14 * KIB);
+    }
+    ck_assert(fake_within(tiny, 14 * KIB) || !pt_pool_registered(tiny));
+    (void)more;
+    size_t locked = pt_pin_bytes();
+    unpin(before);
+    unpin(converted);
+    unpin(p);
+    pintensor_trim();
+    EVENTUALLY(pt_pin_bytes() == locked - 6 * MIB);
+    ck_assert(!fake_within(converted, 1) && !fake_within(p, 1));
+}
+END_TEST
+
+START_TEST(a_registration_serves_as_it_is_or_not_at_all)
+{
+    start();
+    char *keep = pin(64 * MIB), *p = pin(8 * MIB); /* the cache lives under the peak */
+    unpin(p);
+    size_t made = fake_count('r');
+    ck_assert_ptr_eq(pin(8 * MIB), p);
+    unpin(p);
+    ck_assert_ptr_eq(pin(8 * MIB - 100 * KIB), p); /* a twentieth is little too much */
+    ck_assert(fake_holds(p, 8 * MIB) && fake_count('r') == made);
+    pintensor_stats s;
+    pintensor_get_stats(&s, sizeof s);
+    ck_assert_uint_eq(s.live_locked, 72 * MIB);
+    unpin(p);
+    char *q = pin(7 * MIB);
+    ck_assert(fake_holds(q, 7 * MIB) && fake_count('r') == made + 1);
+    unpin(q);
+    setenv("FAKE_CUDA_FAIL", "1", 1); /* neither way to lock is left */
+    limit_memlock(0, 0);
+    pintensor_block b;
+    ck_assert_int_eq(pintensor_alloc(manager, 6 * MIB, &b), PINTENSOR_ELIMIT);
+    ck_assert_ptr_nonnull(strstr(pintensor_last_error(), "the device's driver would not register it (its error 2), and"));
+    EVENTUALLY(pt_pin_bytes() == 64 * MIB);
+    unpin(keep);
+}
+END_TEST
+
+/* Taking a registration back waits for all that the device was given: in pipelines that may be what this thread was about
+ * to send. */
+START_TEST(no_thread_of_the_program_waits_for_the_device)
+{
+    start();
+    static char elsewhere[2][100];
+    void *(*fake_stream)(int) = (void *(*)(int))dlsym(library, "fake_stream");
+    void (*fake_run)(void *) = (void (*)(void *))dlsym(library, "fake_run");
+    int (*copy)(void *, const void *, size_t, int, void *) =
+        (int (*)(void *, const void *, size_t, int, void *))dlsym(library, "cudaMemcpyAsync");
+    void *stream = fake_stream(2);
+    char *small[2000];
+    for (int i = 0; i < 2000; i++) {
+        small[i] = pin(8 * KIB);
+    }
+    copy(elsewhere[0], elsewhere[1], 100, 1, stream); /* the device is busy */
+    for (size_t size = MIB; size < 40 * MIB; size += MIB) {
+        unpin(pin(size)); /* each has to go for the next */
+    }
+    for (int i = 0; i < 2000; i++) {
+        unpin(small[i]);
+    }
+    char *more = pin(100);
+    ck_assert_uint_eq(fake_count('w'), 0);
+    fake_run(stream);
+    pintensor_trim();
+    EVENTUALLY(pt_pin_bytes() <= 2 * MIB);
+    unpin(more);
+}
+END_TEST
+
+START_TEST(what_the_driver_refuses_is_mlocked)
+{
+    start();
+    setenv("FAKE_CUDA_FAIL", "2:1", 1);
+    char *a = pin(MIB), *b = pin(MIB), *c = pin(1000);
+    ck_assert(pt_pool_registered(a) && !pt_pool_registered(b) && !pt_pool_registered(c));
+    ck_assert_uint_ge(vmlck(), MIB);
+    unpin(a);
+    unpin(b);
+    pintensor_trim();
+    EVENTUALLY(fake_count('s') == 0);
+    ck_assert_uint_lt(vmlck(), MIB);
+}
+END_TEST
+
+START_TEST(large_ranges_go_in_chunks_or_not_at_all)
+{
+    start();
+    ck_assert(pt_driver_look());
+    const size_t gib = (size_t)1 << 30, len = 200 * gib;
+    char *p = pt_pages_reserve(len);
+    ck_assert_int_eq(pt_driver_register(p, len), 0);
+    ck_assert_uint_eq(fake_count('s'), 4);
+    ck_assert(fake_holds(p + 192 * gib, 8 * gib) && fake_holds(p, 64 * gib));
+    pt_driver_unregister(p, len);
+    EVENTUALLY(fake_count('s') == 0);
+    for (size_t k = 1; k <= 4; k++) {
+        char count[16];
+        snprintf(count, sizeof count, "%zu", fake_count('r') + k);
+        setenv("FAKE_CUDA_FAIL", count, 1);
+        ck_assert_int_eq(pt_driver_register(p, len), -ENOMEM);
+        ck_assert_int_eq(pt_driver_error(), 2);
+        EVENTUALLY(fake_count('s') == 0);
+    }
+}
+END_TEST
+
+START_TEST(small_blocks_lie_in_one_registration_each)
+{
+    start();
+    limit_memlock(0, 0);
+    enum { COUNT = 20000 };
+    static char *p[COUNT];
+    static size_t size[COUNT];
+    unsigned random = 1;
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            random = random * 1103515245 + 12345;
+            if (p[i] != NULL && (random >> 16) % 4 != 0) {
+                REQUIRE(pintensor_free(manager, p[i]) == 0);
+                p[i] = NULL;
+            }
+        }
+        pintensor_trim();
+        for (unsigned i = 0; i < COUNT; i++) {
+            random = random * 1103515245 + 12345;
+            if (p[i] == NULL) {
+                size[i] = 1 + (random >> 12) % (14 * KIB);
+                p[i] = pin(size[i]);
+                memset(p[i], 1, size[i]);
+            }
+        }
+        for (unsigned i = 0; i < COUNT; i++) {
+            REQUIRE(fake_within(p[i], size[i]));
+        }
+    }
+    ck_assert_uint_eq(vmlck(), 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+        REQUIRE(pintensor_free(manager, p[i]) == 0);
+    }
+    pintensor_trim();
+    EVENTUALLY(fake_count('s') == 0);
+    EVENTUALLY(pt_pin_bytes() == 0);
+    ck_assert(fake_within(pin(100), 100)); /* a step comes back */
+}
+END_TEST
+
+START_TEST(steps_and_mlocked_parts_do_not_mix)
+{
+    load();
+    ck_assert_int_eq(pt_segments_init(), 0);
+    char *plain = pt_segments_take_small(64 * KIB, PT_PAGE);
+    fake_start(0);
+    ck_assert(pt_driver_look());
+    char *a = pt_segments_take_small(64 * KIB, PT_PAGE), *b = pt_segments_take_small(3 * MIB, PT_PAGE);
+    ck_assert(fake_within(a, 64 * KIB) && fake_holds(b, 4 * MIB) && !pt_segments_registered(plain));
+    ck_assert(!pt_segments_joined(a) && !pt_segments_joined(b) && pt_segments_joined(b + PT_HUGE));
+    ck_assert_uint_eq(vmlck(), 64 * KIB); /* what was locked ahead went back */
+    fake_stop();
+    char *c = pt_segments_take_small(64 * KIB, PT_PAGE);
+    ck_assert(!pt_segments_registered(c) && !pt_segments_joined(c));
+    pt_segments_unlock(plain, 64 * KIB);
+    pt_segments_unlock(a, 64 * KIB);
+    pt_segments_unlock(b, 3 * MIB);
+    pt_segments_sweep();
+    ck_assert_uint_eq(pt_segments_small_locked(), vmlck());
+}
+END_TEST
+
+/* Under jemalloc's locks nothing is taken back from the driver, which waits for the device then. */
+START_TEST(a_step_goes_back_by_a_sweep)
+{
+    load();
+    fake_start(0);
+    ck_assert(pt_driver_look());
+    ck_assert_int_eq(pt_segments_init(), 0);
+    char *a = pt_segments_take_small(64 * KIB, PT_PAGE);
+    pt_segments_unlock(a, 64 * KIB);
+    ck_assert_uint_eq(fake_count('s'), 1);
+    ck_assert_int_eq(pt_segments_relock(a, 64 * KIB), 0);
+    pt_segments_sweep();
+    ck_assert(fake_within(a, 64 * KIB));
+    pt_segments_unlock(a, 64 * KIB);
+    pt_segments_take_small(2 * MIB, PT_PAGE);
+    pt_segments_sweep();
+    ck_assert_uint_eq(fake_count('s'), 1);
+    ck_assert_uint_eq(pt_segments_small_locked(), 2 * MIB);
+}
+END_TEST
+
+START_TEST(after_the_drivers_end_nothing_is_asked_of_it)
+{
+    start();
+    char *a = pin(MIB), *b = pin(100);
+    fake_stop();
+    unpin(a);
+    unpin(b);
+    pintensor_trim();
+    ck_assert_uint_eq(fake_count('s'), 2); /* gone with the driver */
+    char *c = pin(MIB);
+    ck_assert_uint_ge(vmlck(), MIB);
+    memset(c, 1, MIB);
+}
+END_TEST
+
+static char *parents;
+
+static void read_and_write(void)
+{
+    ck_assert(parents[MIB] == 7);
+    parents[MIB] = 8;
+    ck_assert(!pt_pool_registered(parents) && !pt_pool_register(parents, MIB));
+    manager = 0;
+    char *own = pin(MIB);
+    ck_assert(!pt_pages_is_shared(own) && vmlck() >= MIB);
+    own[0] = 1;
+}
+
+START_TEST(a_child_shares_and_owns_nothing)
+{
+    start();
+    parents = pin(4 * MIB);
+    memset(parents, 7, 4 * MIB);
+    ck_assert(child_does(read_and_write));
+    ck_assert(parents[MIB] == 8 && fake_holds(parents, 4 * MIB));
+    ck_assert_uint_eq(fake_count('s'), 1);
+}
+END_TEST
+
+START_TEST(memory_goes_back_to_the_kernel)
+{
+    start();
+    char *p = pin(32 * MIB);
+    memset(p, 1, 32 * MIB);
+    unpin(p);
+    pintensor_trim();
+    unsigned char present = 1;
+    ck_assert_int_eq(syscall(SYS_mincore, p + 5 * MIB, PT_PAGE, &present), 0);
+    ck_assert_uint_eq(present & 1, 0);
+}
+END_TEST
+
+static void *churn(void *unused)
+{
+    (void)unused;
+    for (unsigned i = 0; i < 2000; i++) {
+        size_t size = 100 + i * 7919 % 60000;
+        pintensor_block b;
+        REQUIRE(pintensor_alloc(manager, size, &b) == 0 && fake_within(b.data, size));
+        REQUIRE(pintensor_free_block(manager, &b) == 0);
+    }
+    return NULL;
+}
+
+START_TEST(threads)
+{
+    start();
+    pin(MIB);
+    pthread_t t[4];
+    for (unsigned i = 0; i < 4; i++) {
+        ck_assert_int_eq(pthread_create(&t[i], NULL, churn, NULL), 0);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        ck_assert_int_eq(pthread_join(t[i], NULL), 0);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    need_lockable(8 * MIB);
+    TCase *tests = tcase_create("device");
+    tcase_add_test(tests, without_a_driver_nothing_is_registered);
+    tcase_add_test(tests, a_driver_that_is_not_started_is_left_alone);
+    tcase_add_test(tests, registration_is_the_lock);
+    tcase_add_test(tests, blocks_from_before_the_context_stay_mlocked);
+    tcase_add_test(tests, a_registration_serves_as_it_is_or_not_at_all);
+    tcase_add_test(tests, no_thread_of_the_program_waits_for_the_device);
+    tcase_add_test(tests, what_the_driver_refuses_is_mlocked);
+    tcase_add_test(tests, large_ranges_go_in_chunks_or_not_at_all);
+    tcase_add_test(tests, small_blocks_lie_in_one_registration_each);
+    tcase_add_test(tests, population_leaves_no_thread_behind);
+    tcase_add_test(tests, steps_and_mlocked_parts_do_not_mix);
+    tcase_add_test(tests, a_step_goes_back_by_a_sweep);
+    tcase_add_test(tests, after_the_drivers_end_nothing_is_asked_of_it);
+    tcase_add_test(tests, a_child_shares_and_owns_nothing);
+    tcase_add_test(tests, memory_goes_back_to_the_kernel);
+    tcase_add_test(tests, threads);
+    return suite_run("device", tests);
+}
