@@ -134,12 +134,16 @@ typedef struct pintensor_stats {
     uint64_t reclaimed_blocks;         /* dropped without a free */
     uint64_t misuses;                  /* calls of free that could not be */
     uint64_t pageable_blocks;          /* PINTENSOR_ON_LIMIT=pageable: made without a lock */
+    uint64_t registrations;            /* calls of a device's driver that registered memory */
+    uint64_t unregistrations;          /* and that took it back, which waits for the device */
 } pintensor_stats;
 
 /* All zero before the first block. `size` is sizeof(pintensor_stats): newer libraries fill what the caller knows. */
 PINTENSOR_API void pintensor_get_stats(pintensor_stats *stats, size_t size);
 
-/* Unlocks and gives back all that is not alive; returns the bytes. */
+/* Unlocks and gives back all that is not alive; returns the bytes. What is registered with a device goes by chunks: those that
+ * hold a live block stay. Taking one back waits for all work that the device was given, and holds up other threads' launches
+ * meanwhile: not to be called while work is queued that waits for a later launch of this process. */
 PINTENSOR_API size_t pintensor_trim(void);
 
 /* Writes the report as of now to a file descriptor. Counts alive blocks as held. PINTENSOR_EIO, PINTENSOR_EOFF (nothing

@@ -15,6 +15,7 @@
 #include "memory/pin.h"
 #include "pool/in_flight.h"
 #include "pool/pool.h"
+#include "pool/upkeep.h"
 #include "stock.h"
 #include "torch_door.h"
 
@@ -97,7 +98,7 @@ static bool used(const void *p, void *stream, int device)
 
 static void trim(void)
 {
-    (void)pt_pool_trim();
+    (void)pt_upkeep_trim();
 }
 
 static void stats(struct pintensor_bridge_stats *out, bool blocks)

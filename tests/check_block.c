@@ -288,14 +288,14 @@ START_TEST(the_room_holds_for_threads)
 }
 END_TEST
 
-START_TEST(a_cached_block_may_be_cut_down_or_topped_up)
+START_TEST(a_cached_block_may_be_cut_down_and_joined_again)
 {
     start();
     pintensor_block peak = alloc(16 * MIB), a = alloc(4 * MIB);
     release(a);
     pintensor_block b = alloc(3 * MIB);
     ck_assert_ptr_eq(b.data, a.data);
-    ck_assert_uint_eq(vmlck(), 19 * MIB);
+    ck_assert_uint_eq(vmlck(), 20 * MIB); /* the rest waits for others */
     ck_assert_uint_eq(stats().reused_blocks, 1); /* all of it was locked before */
     release(b);
     pintensor_block c = alloc(4 * MIB);
@@ -527,7 +527,7 @@ int main(void)
     tcase_add_test(tests, a_small_block_costs_no_exact_one_its_place);
     tcase_add_test(tests, the_room_holds_for_mixed_sizes);
     tcase_add_test(tests, the_room_holds_for_threads);
-    tcase_add_test(tests, a_cached_block_may_be_cut_down_or_topped_up);
+    tcase_add_test(tests, a_cached_block_may_be_cut_down_and_joined_again);
     tcase_add_test(tests, trim_gives_all_back_now);
     tcase_add_test(tests, idle_memory_goes_back_by_itself);
     tcase_add_test(tests, idle_small_blocks_go_back_by_themselves);

@@ -84,7 +84,7 @@ START_TEST(registration_is_the_lock)
     for (size_t size = 5000; size < 100 * MIB; size *= 3) {
         char *p = pin(size);
         size_t pages = pt_pages_up(size, PT_PAGE);
-        ck_assert(size <= 14 * KIB ? fake_within(p, size) : fake_holds(p, pages));
+        ck_assert(fake_within(p, size) && (size < 2 * MIB || fake_holds(p, pages))); /* large ones to the page */
         ck_assert(pt_pages_is_shared(p) && pt_pool_registered(p) && pt_pool_register(p, size));
         memset(p, 1, size);
         ck_assert_uint_eq(vmlck(), 0);
@@ -148,30 +148,57 @@ START_TEST(blocks_from_before_the_context_stay_mlocked)
 }
 END_TEST
 
-START_TEST(a_registration_serves_as_it_is_or_not_at_all)
+START_TEST(a_chunk_serves_what_is_smaller_and_keeps_the_rest)
 {
     start();
-    char *keep = pin(64 * MIB), *p = pin(8 * MIB); /* the cache lives under the peak */
+    char *keep = pin(64 * MIB), *p = pin(8 * MIB);
     unpin(p);
     size_t made = fake_count('r');
     ck_assert_ptr_eq(pin(8 * MIB), p);
     unpin(p);
-    ck_assert_ptr_eq(pin(8 * MIB - 100 * KIB), p); /* a twentieth is little too much */
+    char *a = pin(5 * MIB - 100), *b = pin(3 * MIB); /* side by side, to the page */
+    ck_assert_ptr_eq(a, p);
+    ck_assert_ptr_eq(b, p + 5 * MIB);
     ck_assert(fake_holds(p, 8 * MIB) && fake_count('r') == made);
     pintensor_stats s;
     pintensor_get_stats(&s, sizeof s);
-    ck_assert_uint_eq(s.live_locked, 72 * MIB);
+    ck_assert(s.live_locked == 72 * MIB && s.registrations == made && s.unregistrations == 0);
+    unpin(a);
+    unpin(b);
+    ck_assert_ptr_eq(pin(8 * MIB), p); /* joined again */
     unpin(p);
-    char *q = pin(7 * MIB);
-    ck_assert(fake_holds(q, 7 * MIB) && fake_count('r') == made + 1);
-    unpin(q);
     setenv("FAKE_CUDA_FAIL", "1", 1); /* neither way to lock is left */
     limit_memlock(0, 0);
-    pintensor_block b;
-    ck_assert_int_eq(pintensor_alloc(manager, 6 * MIB, &b), PINTENSOR_ELIMIT);
+    pintensor_block none;
+    ck_assert_int_eq(pintensor_alloc(manager, 9 * MIB, &none), PINTENSOR_ELIMIT);
     ck_assert_ptr_nonnull(strstr(pintensor_last_error(), "the device's driver would not register it (its error 2), and"));
     EVENTUALLY(pt_pin_bytes() == 64 * MIB);
     unpin(keep);
+}
+END_TEST
+
+/* A block that others register themselves, in the middle of memory that is mlocked, is a chunk of its own from then on. */
+START_TEST(a_converted_block_is_a_chunk_of_its_own)
+{
+    char *p[5];
+    for (int i = 0; i < 5; i++) {
+        p[i] = pin(MIB);
+    }
+    memset(p[2], 7, MIB);
+    start();
+    for (int i = 0; i < 5; i += 2) {
+        ck_assert(pt_pool_register(p[i], MIB) && fake_holds(p[i], MIB) && pt_pool_registered(p[i] + MIB - 1));
+    }
+    ck_assert(!pt_pool_registered(p[1]) && !pt_pool_registered(p[3]) && p[2][MIB - 1] == 7);
+    ck_assert_uint_eq(vmlck(), 2 * MIB);
+    for (int i = 0; i < 5; i++) {
+        unpin(p[i]);
+    }
+    ck_assert_ptr_ne(pin(3 * MIB), p[0]); /* no block lies across two registrations */
+    pintensor_trim();
+    ck_assert_uint_eq(vmlck(), 0);
+    ck_assert_uint_eq(fake_count('s'), 1);
+    ck_assert_uint_eq(pt_pin_bytes(), 3 * MIB);
 }
 END_TEST
 
@@ -210,7 +237,7 @@ START_TEST(what_the_driver_refuses_is_mlocked)
 {
     start();
     setenv("FAKE_CUDA_FAIL", "2:1", 1);
-    char *a = pin(MIB), *b = pin(MIB), *c = pin(1000);
+    char *a = pin(2 * MIB), *b = pin(MIB), *c = pin(1000);
     ck_assert(pt_pool_registered(a) && !pt_pool_registered(b) && !pt_pool_registered(c));
     ck_assert_uint_ge(vmlck(), MIB);
     unpin(a);
@@ -300,7 +327,7 @@ START_TEST(steps_and_mlocked_parts_do_not_mix)
     pt_segments_unlock(plain, 64 * KIB);
     pt_segments_unlock(a, 64 * KIB);
     pt_segments_unlock(b, 3 * MIB);
-    pt_segments_sweep();
+    pt_segments_sweep(true);
     ck_assert_uint_eq(pt_segments_small_locked(), vmlck());
 }
 END_TEST
@@ -316,11 +343,11 @@ START_TEST(a_step_goes_back_by_a_sweep)
     pt_segments_unlock(a, 64 * KIB);
     ck_assert_uint_eq(fake_count('s'), 1);
     ck_assert_int_eq(pt_segments_relock(a, 64 * KIB), 0);
-    pt_segments_sweep();
+    pt_segments_sweep(true);
     ck_assert(fake_within(a, 64 * KIB));
     pt_segments_unlock(a, 64 * KIB);
     pt_segments_take_small(2 * MIB, PT_PAGE);
-    pt_segments_sweep();
+    pt_segments_sweep(true);
     ck_assert_uint_eq(fake_count('s'), 1);
     ck_assert_uint_eq(pt_segments_small_locked(), 2 * MIB);
 }
@@ -412,7 +439,8 @@ int main(void)
     tcase_add_test(tests, a_driver_that_is_not_started_is_left_alone);
     tcase_add_test(tests, registration_is_the_lock);
     tcase_add_test(tests, blocks_from_before_the_context_stay_mlocked);
-    tcase_add_test(tests, a_registration_serves_as_it_is_or_not_at_all);
+    tcase_add_test(tests, a_chunk_serves_what_is_smaller_and_keeps_the_rest);
+    tcase_add_test(tests, a_converted_block_is_a_chunk_of_its_own);
     tcase_add_test(tests, no_thread_of_the_program_waits_for_the_device);
     tcase_add_test(tests, what_the_driver_refuses_is_mlocked);
     tcase_add_test(tests, large_ranges_go_in_chunks_or_not_at_all);

@@ -113,8 +113,8 @@ START_TEST(what_flies_has_its_room)
     pintensor_stats s;
     pintensor_get_stats(&s, sizeof s);
     ck_assert_uint_eq(s.allocated_blocks, 6);
-    ck_assert_uint_eq(s.reused_blocks, 4);
-    ck_assert_uint_eq(fake_count('r'), 2);
+    ck_assert_uint_eq(s.reused_blocks, 5);
+    ck_assert_uint_eq(fake_count('r'), 1); /* both lie in one chunk */
 }
 END_TEST
 
@@ -279,7 +279,12 @@ START_TEST(strict_waits_for_all_of_the_device)
     pt_in_flight_capture(-1);
     (void)other;
     if (size > 14 * KIB) {
-        ck_assert_ptr_eq(pin(size).data, a.data);
+        size_t made = fake_count('r');
+        bool found = false;
+        for (int i = 0; i < 100 && !found; i++) {
+            found = pin(size).data == a.data;
+        }
+        ck_assert(found && fake_count('r') == made); /* which is worth waiting for, before more is locked */
     } else {
         for (int i = 0; i < 1000; i++) {
             (void)pin(size); /* the fake tells if it is reused too early */

@@ -78,7 +78,8 @@ START_TEST(blocks_of_another_kind_are_not_kept)
     }
     pintensor_stats s = stats();
     ck_assert(s.live_blocks == 0 && s.live_locked == 0 && s.allocated_blocks == 40002 && s.misuses == 0);
-    ck_assert(s.cached_bytes <= s.peak_locked + s.peak_locked / 20);
+    size_t ahead = 128 * KIB; /* which the small region locks ahead of need */
+    ck_assert_msg(s.cached_bytes <= s.peak_locked + s.peak_locked / 20 + ahead, "%zu cached, peak %zu", (size_t)s.cached_bytes, (size_t)s.peak_locked);
     ck_assert_uint_eq(s.locked_bytes, vmlck());
     ck_assert_uint_eq(pintensor_trim(), s.cached_bytes);
     ck_assert_uint_eq(vmlck(), 0);

@@ -118,14 +118,14 @@ START_TEST(holes_are_bounded_and_nothing_is_lost)
     for (unsigned i = 0; i < PAGES; i += 2) {
         pt_segments_unlock(p + i * PT_PAGE, PT_PAGE);
     }
-    pt_segments_sweep();
+    pt_segments_sweep(true);
     ck_assert_uint_lt(vmlck(), PAGES * PT_PAGE);
     ck_assert_uint_lt(mappings(), 60000);
     ck_assert_uint_eq(vmlck(), pt_segments_small_locked());
     for (unsigned i = 1; i < PAGES; i += 2) {
         pt_segments_unlock(p + i * PT_PAGE, PT_PAGE);
     }
-    pt_segments_sweep();
+    pt_segments_sweep(true);
     pt_segments_unlock_ahead();
     ck_assert_uint_eq(vmlck(), 0);
     ck_assert_uint_eq(pt_segments_small_locked(), 0);

@@ -225,6 +225,7 @@ START_TEST(readers_never_see_half_a_block)
         pt_table_write_begin(r);
         r->state = PT_LIVE;
         r->base = (uintptr_t)base + 8192;
+        r->capacity = 2 * PT_PAGE;
         r->manager = ++r->generation;
         r->asked = asked_of(r->generation);
         pt_table_write_end(r);

@@ -1,6 +1,7 @@
 /* The public calls: arguments checked, errors put into words, the work passed on. */
 #include "api/tensor.h"
 #include "base/dtype.h"
+#include "device/driver.h"
 #include "life/block.h"
 #include "life/held.h"
 #include "life/init.h"
@@ -9,7 +10,7 @@
 #include "memory/pin.h"
 #include "pintensor.h"
 #include "pool/in_flight.h"
-#include "pool/pool.h"
+#include "pool/upkeep.h"
 #include "report/misuse.h"
 #include "report/report.h"
 
@@ -187,11 +188,11 @@ void pintensor_get_stats(pintensor_stats *stats, size_t size)
     if (pt_owner_owns_strictly()) {
         struct pt_table *t = pt_table();
         struct pt_counters *c = &t->counters;
-        pt_pool_take_back_all();
+        pt_upkeep_take_back_all();
         all = (pintensor_stats){.live_blocks = c->live,
                                 .live_bytes = c->live_bytes,
                                 .live_locked = c->live_locked,
-                                .cached_bytes = pt_pool_cached(),
+                                .cached_bytes = pt_upkeep_cached(),
                                 .peak_bytes = c->peak_bytes,
                                 .peak_locked = c->peak_locked,
                                 .locked_bytes = pt_pin_bytes(),
@@ -199,6 +200,7 @@ void pintensor_get_stats(pintensor_stats *stats, size_t size)
                                 .reused_blocks = c->reused,
                                 .reclaimed_blocks = c->reclaimed,
                                 .pageable_blocks = c->pageable};
+        pt_driver_counts(&all.registrations, &all.unregistrations);
         for (uint32_t i = 0; i < atomic_load(&t->misuses); i++) {
             all.misuses += t->misuse[i].count;
         }
@@ -209,7 +211,7 @@ void pintensor_get_stats(pintensor_stats *stats, size_t size)
 
 size_t pintensor_trim(void)
 {
-    return pt_pool_trim();
+    return pt_upkeep_trim();
 }
 
 int pintensor_report(int fd)

@@ -11,6 +11,7 @@
 static const struct pt_runtime *const runtimes[] = {&pt_runtime_cuda};
 
 static const struct pt_runtime *_Atomic runtime; /* the one in this process */
+static _Atomic uint64_t made, taken_back; /* registrations */
 static __thread int last_error;
 
 /* ---- finding it ---- */
@@ -74,6 +75,7 @@ bool pt_driver_ready(void)
 static void let_go(const struct pt_runtime *r, char *p, size_t len)
 {
     for (size_t done = 0; done < len; done += r->most) {
+        taken_back++;
         (void)r->let_go(p + done); /* the program may have reset its context, and all is gone with it */
     }
 }
@@ -89,6 +91,7 @@ int pt_driver_register(void *p, size_t len)
     for (size_t done = 0; done < len && error == 0; done += r->most) {
         size_t left = len - done;
         error = r->hold((char *)p + done, left < r->most ? left : r->most);
+        made += error == 0;
         if (error != 0) {
             let_go(r, p, done);
         }
@@ -106,6 +109,12 @@ void pt_driver_unregister(void *p, size_t len)
         let_go(r, p, len);
         r->leave(saved);
     }
+}
+
+void pt_driver_counts(uint64_t *count_made, uint64_t *count_taken_back)
+{
+    *count_made = made;
+    *count_taken_back = taken_back;
 }
 
 int pt_driver_error(void)

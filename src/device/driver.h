@@ -29,6 +29,9 @@ int pt_driver_register(void *p, size_t len);
 /* Takes a registration back, whole. Does nothing once the runtime shuts down. */
 void pt_driver_unregister(void *p, size_t len);
 
+/* How many registrations were made, and taken back, since the start. */
+void pt_driver_counts(uint64_t *made, uint64_t *taken_back);
+
 /* The runtime's code for this thread's last refused registration, 0 after a success. */
 int pt_driver_error(void);
 

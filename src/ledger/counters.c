@@ -124,10 +124,10 @@ void pt_counters_kept_drop(const struct pt_record *r)
     drop_for_all(r);
 }
 
-bool pt_counters_raises_peak(const struct pt_record *r)
+bool pt_counters_raises_peak(uint64_t asked, uint64_t locked)
 {
     struct pt_counters *c = &pt_table()->counters;
-    return get(&c->live_locked) + r->locked > get(&c->peak_locked) || get(&c->live_bytes) + r->asked > get(&c->peak_bytes);
+    return get(&c->live_locked) + locked > get(&c->peak_locked) || get(&c->live_bytes) + asked > get(&c->peak_bytes);
 }
 
 static struct pt_tally_site *find(struct pt_tally *t, uint32_t site)

@@ -17,8 +17,8 @@ void pt_counters_drop(struct pt_record *r, bool reclaimed);
 /* Exit begins: adds a live block to its site's held ones. */
 void pt_counters_held(struct pt_record *r);
 
-/* Whether the counters' peaks would rise if the record went live. */
-bool pt_counters_raises_peak(const struct pt_record *r);
+/* Whether the counters' peaks would rise if such a block went live. */
+bool pt_counters_raises_peak(uint64_t asked, uint64_t locked);
 
 /* The latest serial number of a block that was handed out. */
 extern uint64_t pt_counters_serial;

@@ -1,6 +1,7 @@
 #include "ledger/table.h"
 
 #include "ledger/address_map.h"
+#include "ledger/starts.h"
 #include "memory/pages.h"
 
 #include <errno.h>
@@ -9,10 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Granules of the index: blocks in the exact region start on 64 KiB, blocks of a page or more in the small
- * region on a page, the rest on 64 bytes; so no granule ever holds parts of two blocks. */
-#define EXACT_GRANULE ((size_t)64 << 10)
-#define FINE_GRANULE  ((size_t)64)
+/* Granules of the small region's index: blocks of a page or more start on a page, the rest on 64 bytes; so no granule ever
+ * holds parts of two blocks. */
+#define FINE_GRANULE ((size_t)64)
 
 #define RECORDS_MOST   ((uint32_t)8 << 20)
 #define SITES_MOST     ((uint32_t)16 << 10)
@@ -30,7 +30,8 @@ struct map {
     struct pt_table *table;
     struct extent *extents;
     struct pt_range range;
-    struct pt_address_map exact, page, fine;
+    struct pt_starts exact;
+    struct pt_address_map page, fine;
 };
 
 static struct map current;
@@ -73,7 +74,7 @@ int pt_table_init(int rank)
             return -ENOMEM;
         }
     }
-    if (pt_address_map_init(&m.exact, exact, EXACT_GRANULE) != 0 || pt_address_map_init(&m.page, m.range.small, PT_PAGE) != 0 ||
+    if (pt_starts_init(&m.exact, exact) != 0 || pt_address_map_init(&m.page, m.range.small, PT_PAGE) != 0 ||
         pt_address_map_init(&m.fine, m.range.small, FINE_GRANULE) != 0) {
         return -ENOMEM;
     }
@@ -186,32 +187,45 @@ void pt_table_give_record(uint32_t number)
     free_records = number;
 }
 
-/* The level that a block belongs to, the block's offset in it, and how many bytes of it are indexed. */
-static struct pt_address_map *level_of(const struct pt_record *r, size_t *offset, size_t *len)
+static bool is_exact(const struct pt_record *r)
 {
-    size_t at = r->base - (uintptr_t)current.range.base;
-    if (at >= current.range.small) {
-        *offset = at - current.range.small;
-        *len = r->capacity;
-        return &current.exact;
-    }
-    *offset = at;
-    *len = r->asked;
+    return r->base - (uintptr_t)current.range.base >= current.range.small;
+}
+
+static size_t exact_offset(const struct map *m, uintptr_t p)
+{
+    return p - (uintptr_t)m->range.base - m->range.small;
+}
+
+/* The level that a block of the small region belongs to, and its offset in it. */
+static struct pt_address_map *level_of(const struct pt_record *r, size_t *offset)
+{
+    *offset = r->base - (uintptr_t)current.range.base;
     return r->asked >= PT_PAGE ? &current.page : &current.fine;
 }
 
 int pt_table_index(uint32_t number)
 {
-    size_t offset, len;
-    struct pt_address_map *l = level_of(pt_table_record(number), &offset, &len);
-    int error = pt_address_map_open(l, offset + len);
-    if (error == 0) {
-        pt_address_map_set(l, offset, len, number, l != &current.exact);
+    const struct pt_record *r = pt_table_record(number);
+    size_t offset;
+    int error;
+    if (is_exact(r)) {
+        offset = exact_offset(&current, r->base);
+        error = pt_starts_open(&current.exact, offset + r->capacity);
+        if (error == 0) {
+            pt_starts_set(&current.exact, offset, number);
+        }
+    } else {
+        struct pt_address_map *l = level_of(r, &offset);
+        error = pt_address_map_open(l, offset + r->asked);
+        if (error == 0) {
+            pt_address_map_set(l, offset, r->asked, number, true);
+        }
     }
     return error;
 }
 
-uint32_t pt_table_enter(void *base, size_t asked, size_t locked, size_t capacity, unsigned flags)
+uint32_t pt_table_enter(void *base, size_t asked, size_t locked)
 {
     uint32_t number = pt_table_take_record();
     if (number == 0) {
@@ -220,11 +234,10 @@ uint32_t pt_table_enter(void *base, size_t asked, size_t locked, size_t capacity
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
     r->state = PT_CACHED;
-    r->flags = (uint8_t)flags;
+    r->flags = 0;
     r->base = (uintptr_t)base;
     r->asked = asked;
-    r->locked = locked;
-    r->capacity = capacity;
+    r->locked = r->capacity = locked;
     pt_table_write_end(r);
     if (pt_table_index(number) != 0) {
         pt_table_give_record(number);
@@ -235,21 +248,26 @@ uint32_t pt_table_enter(void *base, size_t asked, size_t locked, size_t capacity
 
 void pt_table_unindex(uint32_t number)
 {
-    size_t offset, len;
-    struct pt_address_map *l = level_of(pt_table_record(number), &offset, &len);
-    pt_address_map_set(l, offset, len, 0, false);
+    const struct pt_record *r = pt_table_record(number);
+    if (is_exact(r)) {
+        pt_starts_clear(&current.exact, exact_offset(&current, r->base));
+    } else {
+        size_t offset;
+        struct pt_address_map *l = level_of(r, &offset);
+        pt_address_map_set(l, offset, r->asked, 0, false);
+    }
 }
 
 void pt_table_mark_released(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
-    size_t offset, len;
-    struct pt_address_map *l = level_of(r, &offset, &len);
     pt_table_write_begin(r);
     r->flags |= PT_RELEASED;
     pt_table_write_end(r);
-    if (l != &current.exact) {
-        pt_address_map_set(l, offset, len, number, false);
+    if (!is_exact(r)) {
+        size_t offset;
+        struct pt_address_map *l = level_of(r, &offset);
+        pt_address_map_set(l, offset, r->asked, number, false);
     }
 }
 
@@ -286,7 +304,7 @@ static bool covers(const struct map *m, const void *p, size_t n)
         size_t left = pt_address_map_left(entry != 0 ? entry : pt_address_map_get(&m->fine, offset)), at = offset % granule;
         return at <= left && n <= left - at && left > 0;
     }
-    const struct extent *e = extent_of(m, pt_address_map_number(pt_address_map_get(&m->exact, offset - m->range.small)));
+    const struct extent *e = extent_of(m, pt_starts_find(&m->exact, offset - m->range.small));
     uint64_t where = atomic_load_explicit(&e->where, memory_order_acquire);
     uint64_t asked = atomic_load_explicit(&e->asked, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
@@ -314,19 +332,22 @@ struct pt_found pt_table_find(const void *p)
     if (offset >= m->range.size || m->table == NULL) {
         return found;
     }
-    uint64_t entry =
-        offset >= m->range.small ? pt_address_map_get(&m->exact, offset - m->range.small) : pt_address_map_get(&m->page, offset);
-    if (entry == 0 && offset < m->range.small) {
-        entry = pt_address_map_get(&m->fine, offset);
+    uint32_t number;
+    if (offset >= m->range.small) {
+        number = pt_starts_find(&m->exact, offset - m->range.small);
+    } else {
+        uint64_t entry = pt_address_map_get(&m->page, offset);
+        number = pt_address_map_number(entry != 0 ? entry : pt_address_map_get(&m->fine, offset));
     }
-    uint32_t number = pt_address_map_number(entry);
     if (number == 0) {
         return found;
     }
     const struct pt_record *r = record_of(m, number);
     uint32_t before, after;
+    uint64_t end;
     do {
         before = atomic_load_explicit(&r->sequence, memory_order_acquire);
+        end = r->base + r->capacity;
         found = (struct pt_found){.number = number,
                                   .generation = r->generation,
                                   .manager = r->manager,
@@ -338,7 +359,8 @@ struct pt_found pt_table_find(const void *p)
         after = atomic_load_explicit(&r->sequence, memory_order_relaxed);
     } while (before != after || (before & 1) != 0);
     /* The record may have moved on to other memory since the index was read. */
-    if (found.state == PT_FREE || (uintptr_t)p < found.base) {
+    bool holds = (uintptr_t)p >= found.base && (uintptr_t)p < end;
+    if (found.state == PT_FREE || found.state == PT_HOLE || !holds) {
         found.number = 0;
     }
     return found;
@@ -371,7 +393,7 @@ static bool forget(struct map *m, const void *p)
         return false;
     }
     if (offset >= m->range.small) {
-        struct extent *e = extent_of(m, pt_address_map_number(pt_address_map_get(&m->exact, offset - m->range.small)));
+        struct extent *e = extent_of(m, pt_starts_find(&m->exact, offset - m->range.small));
         bool starts = (atomic_load(&e->where) & 0xffffffffffffu) == (uintptr_t)p;
         if (starts) {
             atomic_store(&e->where, 0);

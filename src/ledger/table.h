@@ -14,17 +14,19 @@
 #include <stdint.h>
 
 #define PT_TABLE_MAGIC 0x31534e4554544e50u /* "PNTTENS1" */
-#define PT_TABLE_VERSION 1
+#define PT_TABLE_VERSION 2
 
 enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
-enum pt_state { PT_FREE, PT_LIVE, PT_CACHED, PT_FLYING }; /* FLYING: dropped, and a device still uses it */
+/* FLYING: dropped, and a device still uses it. HOLE: addresses of a chunk that are not locked. BUSY: somebody locks or
+ * unlocks it just now, and it is his alone. */
+enum pt_state { PT_FREE, PT_LIVE, PT_CACHED, PT_FLYING, PT_HOLE, PT_BUSY };
 enum {
     PT_RELEASED = 1,  /* free() was called, a tensor still holds the block */
     PT_TENSOR = 2,    /* goes back when its last tensor is dropped; else at free() */
     PT_PAGEABLE = 4,  /* not locked: PINTENSOR_ON_LIMIT=pageable */
-    PT_EXACT = 8,     /* lies in the exact region; else in the small one */
+    PT_EXACT = 8,     /* a part of a chunk: lies in the exact region; else in the small one */
     PT_DROPPED = 16,  /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
-    PT_REGISTERED = 32, /* an exact block whose lock is a device's registration, not mlock */
+    PT_REGISTERED = 32, /* a part of a chunk whose lock is a device's registration, not mlock */
     PT_CAPTURED = 64 /* a graph that may be replayed at any time uses it */
 };
 
@@ -39,10 +41,12 @@ struct pt_record {
     uint32_t site, release_site; /* who asked, who last called free() */
     uint32_t manager, thread;
     uint64_t base, asked;      /* address, bytes of the tensor */
-    uint64_t locked, capacity; /* bytes locked for it, bytes of address space behind it */
+    uint64_t locked, capacity; /* bytes locked for it, bytes that are its own */
     uint64_t born_ns;          /* CLOCK_MONOTONIC; for a cached block, since when it waits */
-    uint32_t prev, next;       /* the cache's list of like sizes; the list of free records */
-    uint32_t older, newer;     /* the cache's list by age */
+    uint32_t prev, next;       /* the free cache's list of like sizes; the list of free records; of blocks in flight */
+    uint32_t older, newer;     /* the free cache's list by age */
+    uint32_t before, after;    /* the parts of its chunk on either side; 0: none */
+    uint32_t chunk;            /* of the exact region: pool/chunks.h */
     uint64_t id;               /* serial number of the block in this process; each thread may draw from a range */
     uint32_t uses;             /* streams that use it: flight.c's */
     _Atomic uint16_t keeper;   /* whose lock guards it besides: magazine.h */
@@ -120,13 +124,12 @@ uint32_t pt_table_intern(const char *s);
 
 uint32_t pt_table_take_record(void); /* 0: the table is full */
 
-/* A record for memory that is not alive yet, indexed; 0: there is no room. */
-uint32_t pt_table_enter(void *base, size_t asked, size_t locked, size_t capacity, unsigned flags);
+/* A record for memory of the small region that is not alive yet, indexed; 0: there is no room. */
+uint32_t pt_table_enter(void *base, size_t asked, size_t locked);
 
 void pt_table_give_record(uint32_t number);
 
-/* Makes the index point from every address of the record's capacity (small region: of its size) to it, or to
- * nothing. Returns 0 or -ENOMEM. */
+/* Makes the index point from every address of the record's memory to it, or to nothing. Returns 0 or -ENOMEM. */
 int pt_table_index(uint32_t number);
 void pt_table_unindex(uint32_t number);
 

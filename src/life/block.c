@@ -2,19 +2,16 @@
 
 #include "base/log.h"
 #include "base/options.h"
-#include "device/driver.h"
 #include "ledger/counters.h"
 #include "life/held.h"
 #include "life/init.h"
 #include "life/managers.h"
-#include "memory/arena.h"
 #include "memory/owner.h"
 #include "memory/pin.h"
 #include "pool/background.h"
 #include "pool/drain.h"
-#include "pool/in_flight.h"
 #include "pool/lock.h"
-#include "pool/pool.h"
+#include "pool/upkeep.h"
 #include "report/misuse.h"
 #include "trace/site.h"
 
@@ -23,70 +20,28 @@
 static __thread int last_failure; /* errno of this thread's last failed allocation */
 
 /* PINTENSOR_ON_LIMIT=pageable: says once why, and goes on without a lock. */
-static uint32_t make_pageable(size_t bytes)
+static int take_pageable(const struct pt_birth *birth, struct pt_block *out)
 {
     static _Atomic bool said;
     char why[768];
     struct pt_text t;
     pt_text_init(&t, why, sizeof why, -1);
-    pt_block_explain(bytes, &t);
-    uint32_t number = pt_pool_make_pageable(bytes, &last_failure);
-    if (number != 0 && !atomic_exchange(&said, true)) {
+    pt_block_explain(birth->bytes, &t);
+    int error = pt_pool_take_pageable(birth, out);
+    if (error == 0 && !atomic_exchange(&said, true)) {
         pt_log("warning: going on with memory that is not locked: %s", why);
     }
-    return number;
+    return error;
 }
 
-/* What may help when no memory can be had, the gentlest first. True: it is worth another try. */
-enum { LOOK, WAIT, TRIM, RELIEFS };
-static bool relieve(int how)
+static int take(const struct pt_birth *birth, struct pt_block *out)
 {
-    switch (how) {
-    case LOOK: return pt_driver_look(); /* where mlock is refused, a device that came into use since may not be */
-    case WAIT: return pt_pool_wait();
-    default: return pt_pool_trim() > 0;
+    int error = pt_pool_take(birth, out);
+    last_failure = -error;
+    if (error != 0 && pt_option(PT_OPTION_ON_LIMIT) == PT_LIMIT_PAGEABLE) {
+        error = take_pageable(birth, out);
     }
-}
-
-/* A block begins in the memory of a record. */
-static inline __attribute__((always_inline)) void enter_record(struct pt_record *r, const struct pt_request *q,
-                                                              uint32_t site, uint64_t serial, uint64_t born)
-{
-    pt_table_write_begin(r);
-    r->state = PT_LIVE;
-    r->flags = (uint8_t)((r->flags & (PT_EXACT | PT_PAGEABLE | PT_REGISTERED)) | (q->tensor ? PT_TENSOR : 0));
-    r->generation++;
-    r->asked = q->bytes;
-    r->dtype = (int8_t)q->dtype;
-    r->door = (uint8_t)q->door;
-    r->manager = q->manager;
-    r->site = site;
-    r->release_site = 0;
-    r->uses = 0;
-    r->thread = pt_owner_thread();
-    r->born_ns = born;
-    r->id = serial;
-    pt_table_write_end(r);
-}
-
-/* From what this thread keeps for itself. */
-static __attribute__((noinline)) bool alloc_kept(const struct pt_request *q, uint32_t site, uint64_t asked,
-                                                 struct pt_block *out)
-{
-    uint64_t serial;
-    struct pt_magazine *m = pt_magazine_enter();
-    if (m == NULL) {
-        return false;
-    }
-    uint32_t number = q->bytes > PT_ARENA_SLAB_MOST ? pt_magazine_take(m, q->bytes, site, &serial) : 0;
-    if (number != 0) {
-        struct pt_record *r = pt_table_record(number);
-        enter_record(r, q, site, serial, asked);
-        pt_magazine_count(m, r, asked);
-        *out = (struct pt_block){(void *)r->base, number, r->generation};
-    }
-    pt_magazine_leave(m);
-    return number != 0;
+    return error;
 }
 
 int pt_block_alloc(const struct pt_request *q, struct pt_block *out)
@@ -94,49 +49,14 @@ int pt_block_alloc(const struct pt_request *q, struct pt_block *out)
     if (pt_init() != 0) {
         return -ENODEV;
     }
-    uint32_t site = pt_site_here(q->caller, q->bytes);
-    uint64_t asked = pt_table_now();
-    if (pt_magazine_mine() && alloc_kept(q, site, asked, out)) {
-        return 0;
-    }
-    bool reused = false;
-    uint32_t number = 0;
-    last_failure = ENOMEM;
-    if (q->bytes <= (size_t)1 << 46) {
-        number = pt_pool_make(q->bytes, &reused, &last_failure);
-        for (int i = 0; i < RELIEFS && number == 0; i++) {
-            number = relieve(i) ? pt_pool_make(q->bytes, &reused, &last_failure) : 0;
-        }
-        if (number == 0 && pt_option(PT_OPTION_ON_LIMIT) == PT_LIMIT_PAGEABLE) {
-            number = make_pageable(q->bytes);
-        }
-    }
-    if (number == 0) {
-        return -ENOMEM;
-    }
-
-    if (pt_magazine_wanted() && pt_option(PT_OPTION_REUSE) == PT_REUSE_STREAMS) {
-        pt_magazine_join();
-    }
-    pt_lock_lock_noting();
-    struct pt_record *r = pt_table_record(number);
-    atomic_store_explicit(&r->keeper, pt_magazine_mine() ? pt_magazine_keeper(r) : 0, memory_order_relaxed);
-    enter_record(r, q, site, ++pt_counters_serial, pt_table_now());
-    struct pt_leftover left = {0};
-    if (pt_magazine_any()) {
-        left = pt_pool_expect(r);
-    }
-    pt_counters_alloc(r, reused, asked);
-    pt_pool_live(r);
-    *out = (struct pt_block){(void *)r->base, number, r->generation};
-    pt_lock_unlock();
-    if (left.victims != 0) {
-        pt_pool_clean(&left);
-    }
-    if (pt_magazine_mine() && pt_magazine_useless()) {
-        pt_pool_take_back(pt_drain_own);
-    }
-    return 0;
+    struct pt_birth birth = {.bytes = q->bytes,
+                             .manager = q->manager,
+                             .site = pt_site_here(q->caller, q->bytes),
+                             .dtype = q->dtype,
+                             .door = q->door,
+                             .tensor = q->tensor,
+                             .asked_ns = pt_table_now()};
+    return take(&birth, out) == 0 ? 0 : -ENOMEM;
 }
 
 void pt_block_explain(size_t bytes, struct pt_text *out)
@@ -146,16 +66,9 @@ void pt_block_explain(size_t bytes, struct pt_text *out)
 
 /* ---- giving back ---- */
 
-/* Ends a live block. With the guard held; the caller cleans up afterwards. */
-static struct pt_leftover end_block(uint32_t number, bool reclaimed)
+/* Something was given back. With no lock held. */
+static void watch(void)
 {
-    pt_counters_drop(pt_table_record(number), reclaimed);
-    return pt_pool_end(number);
-}
-
-static void clean(const struct pt_leftover *left)
-{
-    pt_pool_clean(left);
     if (!pt_held_begun()) {
         pt_background_watch();
     }
@@ -182,39 +95,43 @@ static __attribute__((noinline)) bool drop_kept(const struct pt_block *block)
     return kept;
 }
 
+static void leave(struct pt_magazine *keeper)
+{
+    pt_drain_let_go(keeper);
+    pt_lock_leave();
+}
+
 void pt_block_drop(const struct pt_block *block)
 {
     if (!pt_owner_owns()) {
         return; /* a child's copy of its parent's tensor */
     }
-    struct pt_leftover left = {0};
     if (block->number >= atomic_load(&pt_table()->records)) {
         return; /* inherited from a parent with more of them */
     }
     if (pt_magazine_mine() && drop_kept(block)) {
-        clean(&left);
+        watch();
         return;
     }
-    pt_lock_lock();
+    pt_lock_enter_noting();
     struct pt_record *r = pt_table_record(block->number);
-    struct pt_magazine *held = pt_drain_hold(r);
+    struct pt_magazine *keeper = pt_drain_hold(r);
     bool ours = is_alive(r, block);
     bool released = (r->flags & PT_RELEASED) != 0;
     uint64_t reclaim = pt_option(PT_OPTION_RECLAIM);
-    if (ours && (reclaim == PT_RECLAIM_EXIT || (reclaim == PT_RECLAIM_FREE && !released))) {
-        r->flags |= PT_DROPPED;
-    } else if (ours) {
-        left = end_block(block->number, !released && !pt_held_begun());
+    bool stays = reclaim == PT_RECLAIM_EXIT || (reclaim == PT_RECLAIM_FREE && !released);
+    if (ours && !stays) {
+        pt_pool_give(block->number, !released && !pt_held_begun(), keeper);
+    } else {
+        r->flags |= ours ? PT_DROPPED : 0;
+        leave(keeper);
     }
-    pt_drain_let_go(held);
-    pt_lock_unlock();
-    clean(&left);
+    watch();
 }
 
 /* What is wrong with freeing this address, or FINE. With the lock held. */
 enum { FINE = -1 };
-static inline __attribute__((always_inline)) int judge_release(uint32_t manager, const void *address,
-                                                               const struct pt_found *f)
+static inline int judge_release(uint32_t manager, const void *address, const struct pt_found *f)
 {
     if (f->number == 0) {
         return pt_table_ours(address) ? PT_MISUSE_TWICE : PT_MISUSE_FOREIGN;
@@ -257,9 +174,37 @@ static __attribute__((noinline)) bool release_kept(uint32_t manager, const struc
         if (put != PT_MAGAZINE_FULL) {
             break;
         }
-        pt_pool_take_back(pt_drain_half);
+        pt_upkeep_take_back(pt_drain_half);
     }
     return put == PT_MAGAZINE_PUT;
+}
+
+/* Told once a place, and looked at more closely than a free() that is right. */
+static void complain(struct pt_misuse *misuse, const void *address, const void *caller)
+{
+    misuse->site = pt_site_here(caller, PT_SITE_FULL);
+    pt_lock_enter();
+    bool say = pt_misuse_count(misuse);
+    pt_lock_leave();
+    if (say) {
+        pt_misuse_say(misuse, address);
+    }
+}
+
+/* free() of a live block that may be freed, whose record is `number`. With the lock and the keeper's; without them after. */
+static void release_it(uint32_t number, uint32_t site, struct pt_magazine *keeper)
+{
+    struct pt_record *r = pt_table_record(number);
+    r->release_site = site;
+    pt_counters_release(r);
+    bool ends = (r->flags & PT_TENSOR) == 0 ||
+                ((r->flags & PT_DROPPED) != 0 && pt_option(PT_OPTION_RECLAIM) == PT_RECLAIM_FREE);
+    if (ends) {
+        pt_pool_give(number, false, keeper);
+    } else {
+        pt_table_mark_released(number);
+        leave(keeper);
+    }
 }
 
 static int release(uint32_t manager, const struct pt_block *block, bool exactly, const void *caller)
@@ -276,48 +221,30 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
         return -ENOENT;
     }
     uint32_t site = pt_site_freeing(caller);
-    struct pt_leftover left = {0};
-    struct pt_misuse misuse = {0};
     if (pt_magazine_mine() && release_kept(manager, block, exactly, site)) {
-        clean(&left);
+        watch();
         return 0;
     }
-    pt_lock_lock();
+    pt_lock_enter_noting();
     struct pt_found f = pt_table_find(address);
-    struct pt_magazine *held = pt_drain_hold(pt_table_record(f.number));
-    f = held != NULL ? pt_table_find(address) : f; /* it may have come or gone in between, but not elsewhere */
+    struct pt_record *r = pt_table_record(f.number);
+    struct pt_magazine *keeper = pt_drain_hold(r);
+    f = keeper != NULL ? pt_table_find(address) : f; /* it may have come or gone in between, but not elsewhere */
     int wrong = judge_release(manager, address, &f);
     if (exactly && f.number != 0 && (f.number != block->number || f.generation != block->generation)) {
         wrong = PT_MISUSE_STALE;
     }
-    struct pt_record *r = pt_table_record(f.number);
-    if (wrong != FINE) {
-        misuse.kind = (uint32_t)wrong;
-        misuse.alloc_site = f.number != 0 ? r->site : 0;
-        misuse.release_site = f.number != 0 ? r->release_site : 0;
-    } else {
-        r->release_site = site;
-        pt_counters_release(r);
-        if ((r->flags & PT_TENSOR) == 0 ||
-            ((r->flags & PT_DROPPED) != 0 && pt_option(PT_OPTION_RECLAIM) == PT_RECLAIM_FREE)) {
-            left = end_block(f.number, false);
-        } else {
-            pt_table_mark_released(f.number);
-        }
+    if (wrong == FINE) {
+        release_it(f.number, site, keeper);
+        watch();
+        return 0;
     }
-    pt_drain_let_go(held);
-    pt_lock_unlock();
-    clean(&left);
-    if (wrong != FINE) {
-        misuse.site = pt_site_here(caller, PT_SITE_FULL); /* worth a closer look */
-        pt_lock_lock();
-        bool say = pt_misuse_count(&misuse);
-        pt_lock_unlock();
-        if (say) {
-            pt_misuse_say(&misuse, address);
-        }
-    }
-    return wrong == FINE ? 0 : wrong == PT_MISUSE_STALE ? -ESTALE : -ENOENT;
+    struct pt_misuse misuse = {.kind = (uint32_t)wrong,
+                               .alloc_site = f.number != 0 ? r->site : 0,
+                               .release_site = f.number != 0 ? r->release_site : 0};
+    leave(keeper);
+    complain(&misuse, address, caller);
+    return wrong == PT_MISUSE_STALE ? -ESTALE : -ENOENT;
 }
 
 int pt_block_release(uint32_t manager, void *address, const void *caller)
@@ -337,28 +264,26 @@ void pt_block_close_manager(uint32_t manager)
         return;
     }
     pt_managers_forget(manager);
-    pt_lock_lock();
+    pt_lock_enter();
     uint32_t count = atomic_load(&pt_table()->records);
     for (uint32_t number = 1; number < count; number++) {
         struct pt_record *r = pt_table_record(number);
-        struct pt_leftover left = {0};
-        struct pt_magazine *held = pt_drain_hold(r);
+        struct pt_magazine *keeper = pt_drain_hold(r);
         bool ours = r->state == PT_LIVE && r->manager == manager && (r->flags & PT_RELEASED) == 0;
         bool ends = ours && ((r->flags & PT_TENSOR) == 0 || (r->flags & PT_DROPPED) != 0);
         if (ours) {
             pt_counters_release(r);
         }
         if (ends) {
-            left = end_block(number, false);
-        } else if (ours) {
+            pt_pool_give(number, false, keeper);
+            pt_lock_enter();
+            continue;
+        }
+        if (ours) {
             pt_table_mark_released(number);
         }
-        pt_drain_let_go(held);
-        if (ends) {
-            pt_lock_unlock();
-            clean(&left);
-            pt_lock_lock();
-        }
+        pt_drain_let_go(keeper);
     }
-    pt_lock_unlock();
+    pt_lock_leave();
+    watch();
 }

@@ -1,13 +1,11 @@
-/* The manager: the life of blocks, from the request to the last drop. With what lies below it (room, account, ending) the
- * only writer of the table's records and counters.
- *
- * Lock order: guard -> (nothing). jemalloc, system calls that may take long, Python and libtorch are all called with no
- * lock held. */
+/* The life of a block, from the request to the last drop: whose it is, who may free it, and when it really ends. Its memory is
+ * the pool's business. With no lock held. */
 #ifndef PT_BLOCK_H
 #define PT_BLOCK_H
 
 #include "base/text.h"
 #include "ledger/table.h"
+#include "pool/pool.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,15 +19,6 @@ struct pt_request {
     bool tensor;        /* goes back when dropped, not at free() */
     const void *caller; /* return address of the exported call */
 };
-
-/* A block as its holder knows it: the generation makes a late drop harmless. */
-struct pt_block {
-    void *base;
-    uint32_t number, generation;
-};
-
-/* The manager goes, and its key: tensors' blocks are released, raw blocks given back. */
-void pt_block_close_manager(uint32_t manager);
 
 /* Returns 0, -ENOMEM (pt_pin_error() and pt_block_explain say why) or -ENODEV. */
 int pt_block_alloc(const struct pt_request *request, struct pt_block *out);
@@ -45,5 +34,8 @@ int pt_block_release_block(uint32_t manager, const struct pt_block *block, const
 
 /* The last tensor of the block is gone. */
 void pt_block_drop(const struct pt_block *block);
+
+/* The manager goes, and its key: tensors' blocks are released, raw blocks given back. */
+void pt_block_close_manager(uint32_t manager);
 
 #endif

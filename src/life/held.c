@@ -7,7 +7,7 @@
 #include "pool/background.h"
 #include "pool/drain.h"
 #include "pool/lock.h"
-#include "pool/pool.h"
+#include "pool/upkeep.h"
 #include "trace/python.h"
 
 static _Atomic bool exiting;
@@ -28,13 +28,13 @@ static void count_held(void)
 {
     bool locked = true;
     if (exiting) {
-        locked = pt_lock_lock_at_the_end();
+        locked = pt_lock_enter_at_the_end();
     } else {
-        pt_lock_lock();
+        pt_lock_enter();
     }
     if (locked) {
         (void)pt_drain_stop(exiting);
-        pt_pool_gather();
+        pt_upkeep_drain_stopped();
     }
     struct pt_table *t = pt_table();
     uint32_t sites = atomic_load(&t->sites), records = atomic_load(&t->records);
@@ -50,7 +50,7 @@ static void count_held(void)
     }
     if (locked) {
         pt_drain_go();
-        pt_lock_unlock();
+        pt_lock_leave();
     }
 }
 
@@ -81,12 +81,12 @@ void pt_held_finish(void)
     if (!pt_owner_owns_strictly()) {
         return;
     }
-    if (!pt_lock_lock_at_the_end()) {
+    if (!pt_lock_enter_at_the_end()) {
         return; /* the kernel unlocks what is left */
     }
     if (!pt_drain_stop(true)) { /* who is still inside may be in the middle of a record */
         pt_drain_go();
-        pt_lock_unlock();
+        pt_lock_leave();
         return;
     }
     uint32_t count = atomic_load(&pt_table()->records);
@@ -105,5 +105,5 @@ void pt_held_finish(void)
     }
     pt_segments_unlock_all();
     pt_drain_go();
-    pt_lock_unlock();
+    pt_lock_leave();
 }

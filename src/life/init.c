@@ -11,9 +11,8 @@
 #include "memory/pin.h"
 #include "memory/segments.h"
 #include "pool/background.h"
-#include "pool/in_flight.h"
-#include "pool/lock.h"
 #include "pool/pool.h"
+#include "pool/upkeep.h"
 #include "trace/gil_helper.h"
 #include "trace/python.h"
 #include "trace/site.h"
@@ -32,7 +31,7 @@ static int set_up(void)
     pt_table_disown();
     python_tells = false;
     pt_pin_reset();
-    pt_background_init(pt_pool_tick, pt_pool_errand, pt_option(PT_OPTION_IDLE));
+    pt_background_init(pt_upkeep_tick, pt_upkeep_work, pt_option(PT_OPTION_IDLE));
     (void)pt_driver_look();
     int error = pt_segments_init();
     if (error == 0) {
@@ -42,10 +41,8 @@ static int set_up(void)
         error = pt_table_init(pt_log_rank());
     }
     if (error == 0) {
-        pt_lock_reset();
-        pt_managers_reset();
         pt_pool_reset();
-        pt_in_flight_reset();
+        pt_managers_reset();
         pt_held_reset();
         pt_arena_small_idle(pt_option(PT_OPTION_IDLE));
         pt_site_init();

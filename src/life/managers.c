@@ -24,9 +24,9 @@ void pt_managers_reset(void)
 
 uint32_t pt_managers_new(void)
 {
-    pt_lock_lock();
+    pt_lock_enter();
     uint32_t number = ++state.last;
-    pt_lock_unlock();
+    pt_lock_leave();
     return number;
 }
 
@@ -51,7 +51,7 @@ uint32_t pt_managers_of(const void *key, bool make)
     if (!pt_owner_owns()) {
         return 0; /* a forked child: the lock may be a lost thread's, the keys are its parent's */
     }
-    pt_lock_lock();
+    pt_lock_enter();
     uint32_t place = place_of(key);
     if (place < MANAGERS_MOST) { /* late comers past that are still served, but not told apart */
         bool known = place < state.used && state.managers[place].key == key;
@@ -62,18 +62,18 @@ uint32_t pt_managers_of(const void *key, bool make)
         }
         number = known || make ? state.managers[place].number : 0;
     }
-    pt_lock_unlock();
+    pt_lock_leave();
     return number;
 }
 
 void pt_managers_forget(uint32_t manager)
 {
-    pt_lock_lock();
+    pt_lock_enter();
     for (uint32_t i = 0; i < state.used; i++) {
         if (state.managers[i].number == manager) {
             state.managers[i].key = NULL;
             state.managers[i].number = 0;
         }
     }
-    pt_lock_unlock();
+    pt_lock_leave();
 }

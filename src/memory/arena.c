@@ -227,7 +227,7 @@ void pt_arena_small_decay(void)
     enter();
     (void)mallctlbymib(state.decay, state.mib_len, NULL, NULL, NULL, 0);
     leave();
-    pt_segments_sweep();
+    pt_segments_sweep(false);
 }
 
 void pt_arena_small_purge(void)
@@ -235,7 +235,7 @@ void pt_arena_small_purge(void)
     enter();
     (void)mallctlbymib(state.purge, state.mib_len, NULL, NULL, NULL, 0);
     leave();
-    pt_segments_sweep();
+    pt_segments_sweep(true);
 }
 
 void pt_arena_small_idle(size_t seconds)

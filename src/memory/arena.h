@@ -21,7 +21,8 @@ void pt_arena_exact_free(void *p);
 /* The largest size that the small arena serves without a page of padding. */
 #define PT_ARENA_SLAB_MOST ((size_t)14 << 10)
 
-/* Gives back free runs of the small arena: those idle for a while, or all. */
+/* Gives back free runs of the small arena: those that have been idle for a while and are mlocked; or all, which waits for a
+ * device that is busy. */
 void pt_arena_small_decay(void);
 void pt_arena_small_purge(void);
 void pt_arena_small_idle(size_t seconds);

@@ -329,14 +329,14 @@ void pt_segments_unlock(void *p, size_t len)
     pthread_mutex_unlock(&state.mutex);
 }
 
-void pt_segments_sweep(void)
+void pt_segments_sweep(bool registered_too)
 {
     pthread_mutex_lock(&state.mutex);
     size_t most = number_of(state.next[SMALL]);
     for (size_t at = 0; at < most;) {
         uint8_t what = state.page[at];
         size_t end = end_of_lock(at, end_of_run(at, most, what));
-        if (what == FREE) {
+        if (what == FREE && (registered_too || !pt_small_chunk_holds(address_of(at)))) {
             give_back(at, end);
         }
         at = end;

@@ -24,10 +24,12 @@ void *pt_segments_take_small(size_t size, size_t align);
 void *pt_segments_take_exact(size_t size, size_t align);
 
 /* A part of the SMALL region is given back, to be unlocked, or is needed again. While there are too many holes already
- * it stays locked until a sweep finds it next to others. */
+ * it stays locked until a sweep finds it next to others. Registered chunks go by a sweep alone, and by one that is told to:
+ * it waits for the device. */
 void pt_segments_unlock(void *p, size_t len);
 int pt_segments_relock(void *p, size_t len);
-void pt_segments_sweep(void);
+void pt_segments_sweep(bool registered_too);
+
 
 /* Whether a block of the SMALL region may lie across this address. */
 bool pt_segments_joined(const void *border);

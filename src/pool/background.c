@@ -9,9 +9,9 @@
 enum { ABSENT, PRESENT, STOPPED };
 static _Atomic int watcher;
 static bool (*tick)(void);
-static void (*errand)(void);
+static void (*work)(void);
 static uint64_t idle_seconds;
-static sem_t errands;
+static sem_t works;
 
 /* Looks often enough that nothing stays more than a quarter longer than it should. */
 static struct timespec next_tick(void)
@@ -38,22 +38,22 @@ static void *watch(void *unused)
     do {
         do {
             struct timespec until = next_tick();
-            while (sem_timedwait(&errands, &until) == 0 && atomic_load(&watcher) == PRESENT) {
-                errand();
+            while (sem_timedwait(&works, &until) == 0 && atomic_load(&watcher) == PRESENT) {
+                work();
             }
         } while (atomic_load(&watcher) == PRESENT && tick());
         int present = PRESENT;
         (void)atomic_compare_exchange_strong(&watcher, &present, ABSENT);
         /* What became idle just before that saw a thread still present: look once more. */
-    } while (atomic_load(&watcher) == ABSENT && (errand(), tick()) && claim());
+    } while (atomic_load(&watcher) == ABSENT && (work(), tick()) && claim());
     return NULL;
 }
 
 void pt_background_init(bool (*when_it_ticks)(void), void (*when_woken)(void), uint64_t seconds)
 {
     tick = when_it_ticks;
-    errand = when_woken;
-    sem_init(&errands, 0, 0);
+    work = when_woken;
+    sem_init(&works, 0, 0);
     idle_seconds = seconds;
     atomic_store(&watcher, ABSENT);
 }
@@ -83,7 +83,7 @@ void pt_background_watch(void)
 bool pt_background_wake(void)
 {
     pt_background_watch();
-    sem_post(&errands);
+    sem_post(&works);
     return atomic_load(&watcher) != ABSENT;
 }
 

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* `tick` gives back what has been idle for `seconds` and says whether anything is left to watch; `errand` does what
+/* `tick` gives back what has been idle for `seconds` and says whether anything is left to watch; `work` does what
  * pt_background_wake() was called for. */
-void pt_background_init(bool (*tick)(void), void (*errand)(void), uint64_t seconds);
+void pt_background_init(bool (*tick)(void), void (*work)(void), uint64_t seconds);
 
 /* Something became idle. Cheap when the thread runs already. With no lock held. */
 void pt_background_watch(void);

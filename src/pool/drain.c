@@ -1,6 +1,6 @@
 #include "pool/drain.h"
 
-#include "pool/free_cache.h"
+#include "pool/chunks.h"
 
 #include <time.h>
 
@@ -62,7 +62,7 @@ static size_t unload(struct pt_magazine *m, unsigned but)
     pt_counters_fold(&m->tally);
     while (m->count > but) {
         uint32_t number = lose(m, 0);
-        pt_free_cache_put(number, pt_table_record(number)->born_ns);
+        (void)pt_chunks_give(number, true, pt_table_record(number)->born_ns);
     }
     return before - m->bytes;
 }
@@ -96,7 +96,7 @@ size_t pt_drain_own(void)
     return bytes;
 }
 
-size_t pt_drain_idle(uint64_t before_ns, uint32_t *victims, bool *any)
+size_t pt_drain_idle(uint64_t before_ns, bool *any)
 {
     uint32_t used = atomic_load(&pt_magazines);
     size_t bytes = 0;
@@ -104,13 +104,11 @@ size_t pt_drain_idle(uint64_t before_ns, uint32_t *victims, bool *any)
     for (uint32_t i = 0; i < used; i++) {
         struct pt_magazine *m = &pt_magazine_all[i];
         pthread_mutex_lock(&m->lock);
-        pt_counters_fold(&m->tally);
-        while (m->count > 0 && pt_table_record(m->blocks[0])->born_ns <= before_ns) {
-            bytes += m->lengths[0];
-            uint32_t number = lose(m, 0);
-            pt_table_record(number)->next = *victims;
-            *victims = number;
+        unsigned idle = 0;
+        while (idle < m->count && pt_table_record(m->blocks[idle])->born_ns <= before_ns) {
+            idle++;
         }
+        bytes += unload(m, m->count - idle);
         *any = *any || m->count > 0;
         pthread_mutex_unlock(&m->lock);
     }

@@ -34,7 +34,7 @@ size_t pt_drain_all(void);
 size_t pt_drain_half(void);
 size_t pt_drain_own(void);
 
-/* Takes out what waits since `before_ns`, chained by `next` in *victims; *any: something is left. */
-size_t pt_drain_idle(uint64_t before_ns, uint32_t *victims, bool *any);
+/* The same for what waits since `before_ns`; *any: something is left. */
+size_t pt_drain_idle(uint64_t before_ns, bool *any);
 
 #endif

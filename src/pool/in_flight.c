@@ -146,14 +146,14 @@ static bool alive(const struct pt_found *f)
 /* The guard, and what else guards the block's record. */
 static struct pt_magazine *enter(const struct pt_found *f)
 {
-    pt_lock_lock();
+    pt_lock_enter();
     return pt_drain_hold(pt_table_record(f->number));
 }
 
 static void leave(struct pt_magazine *held)
 {
     pt_drain_let_go(held);
-    pt_lock_unlock();
+    pt_lock_leave();
 }
 
 /* What nobody can say the end of is not handed out again. */
@@ -318,43 +318,43 @@ void pt_in_flight_depart(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     if ((r->flags & PT_CAPTURED) != 0) {
-        pt_lock_lock();
+        pt_lock_enter();
         give_uses(r);
-        pt_lock_unlock();
+        pt_lock_leave();
         return;
     }
     bool strict = pt_option(PT_OPTION_REUSE) == PT_REUSE_STRICT;
     r->born_ns = 0;
     (void)over(r); /* marks how far the streams are */
-    pt_lock_lock();
+    pt_lock_enter();
     if (strict) {
         r->born_ns = ++state.departures;
         atomic_fetch_add(&state.strict, 1);
     }
     append(number);
     atomic_fetch_add(&state.waiting, 1);
-    pt_lock_unlock();
+    pt_lock_leave();
 }
 
 /* Up to LOOK_MOST blocks off the list. */
 static uint32_t take_some(uint32_t *some)
 {
     uint32_t count = 0;
-    pt_lock_lock();
+    pt_lock_enter();
     for (; count < LOOK_MOST && state.first != 0; count++) {
         some[count] = state.first;
         state.first = pt_table_record(state.first)->next;
     }
     state.last = state.first != 0 ? state.last : 0;
-    pt_lock_unlock();
+    pt_lock_leave();
     return count;
 }
 
 static void finish(void)
 {
-    pt_lock_lock();
+    pt_lock_enter();
     uint64_t departed = state.departures;
-    pt_lock_unlock();
+    pt_lock_leave();
     if (atomic_load(&captures) <= 0 && pt_driver_finish()) {
         uint64_t before = atomic_load(&state.finished);
         while (before < departed && !atomic_compare_exchange_weak(&state.finished, &before, departed)) {
@@ -380,7 +380,7 @@ uint32_t pt_in_flight_landed(enum pt_in_flight_effort effort)
             vain += !is_over[looked];
         }
         looks = count > 0 && looks > looked ? looks - looked : 0;
-        pt_lock_lock();
+        pt_lock_enter();
         for (uint32_t i = count; i-- > looked;) { /* their turn is next */
             pt_table_record(some[i])->next = state.first;
             state.first = some[i];
@@ -398,7 +398,7 @@ uint32_t pt_in_flight_landed(enum pt_in_flight_effort effort)
             r->next = landed;
             landed = some[i];
         }
-        pt_lock_unlock();
+        pt_lock_leave();
     }
     return landed;
 }

@@ -1,38 +1,79 @@
 #include "pool/lock.h"
 
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 __thread unsigned pt_lock_met;
 
+#ifdef PT_DEBUG
+static __thread bool held;
+
+static void die(const char *who, const char *what)
+{
+    char line[256];
+    int n = snprintf(line, sizeof line, "pintensor: %s: %s\n", who, what);
+    (void)!write(STDERR_FILENO, line, (size_t)n);
+    abort();
+}
+
+void pt_lock_assert_held(const char *who)
+{
+    if (!held) {
+        die(who, "the pool's lock is not held");
+    }
+}
+
+void pt_lock_assert_free(const char *who)
+{
+    if (held) {
+        die(who, "the pool's lock is held");
+    }
+}
+
+#define HELD(now) (held = (now))
+#else
+#define HELD(now) ((void)0)
+#endif
+
 void pt_lock_reset(void)
 {
     pthread_mutex_init(&mutex, NULL);
+    HELD(false);
 }
 
-void pt_lock_lock(void)
+void pt_lock_enter(void)
 {
+    PT_ASSERT_UNLOCKED();
     pthread_mutex_lock(&mutex);
+    HELD(true);
 }
 
-void pt_lock_lock_noting(void)
+void pt_lock_enter_noting(void)
 {
+    PT_ASSERT_UNLOCKED();
     if (pthread_mutex_trylock(&mutex) != 0) {
         pt_lock_met++;
         pthread_mutex_lock(&mutex);
     }
+    HELD(true);
 }
 
-void pt_lock_unlock(void)
+void pt_lock_leave(void)
 {
+    PT_ASSERT_LOCKED();
+    HELD(false);
     pthread_mutex_unlock(&mutex);
 }
 
-bool pt_lock_lock_at_the_end(void)
+bool pt_lock_enter_at_the_end(void)
 {
     for (unsigned i = 0; i < 100; i++) {
         if (pthread_mutex_trylock(&mutex) == 0) {
+            HELD(true);
             return true;
         }
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);

@@ -1,5 +1,11 @@
-/* The manager's lock: it guards the table's records and counters, the cache, and the room. Nothing is taken under it, and no
- * call that may take long is made under it. A leaf. */
+/* The pool's lock: it guards the table's records and counters, chunks, free cache and budget. No call that may take long is made
+ * under it.
+ *
+ * The order of all locks, here and nowhere else: the pool's lock; then one magazine's, or all of them (pt_drain_stop). A
+ * thread's own magazine may be locked without the pool's lock, and nothing is taken under it then. Leaves: the mutexes of
+ * site, gil_helper (held while Python frames are read) and, under jemalloc's locks, of segments. Around every call of jemalloc
+ * arena's gate is held, shared. jemalloc, system calls that may take long, the driver, Python and libtorch are called without the
+ * pool's lock. With --enable-debug the order is checked. A leaf. */
 #ifndef PT_LOCK_H
 #define PT_LOCK_H
 
@@ -8,15 +14,26 @@
 /* In a forked child another thread may have held it. */
 void pt_lock_reset(void);
 
-void pt_lock_lock(void);
-void pt_lock_unlock(void);
+void pt_lock_enter(void);
+void pt_lock_leave(void);
 
-/* The same, and counts how often this thread had to wait. */
-void pt_lock_lock_noting(void);
+/* The same as pt_lock_enter, and counts how often this thread had to wait. */
+void pt_lock_enter_noting(void);
 extern __thread unsigned pt_lock_met;
 
 /* In abort(), or in exit() called by a signal handler, this very thread may hold the lock: it is waited for a tenth of a
  * second, and not for ever. False: it was not taken. */
-bool pt_lock_lock_at_the_end(void);
+bool pt_lock_enter_at_the_end(void);
+
+/* Ends the program, in builds for debugging, unless this thread holds the lock; or if it does. */
+#ifdef PT_DEBUG
+void pt_lock_assert_held(const char *who);
+void pt_lock_assert_free(const char *who);
+#define PT_ASSERT_LOCKED() pt_lock_assert_held(__func__)
+#define PT_ASSERT_UNLOCKED() pt_lock_assert_free(__func__)
+#else
+#define PT_ASSERT_LOCKED() ((void)0)
+#define PT_ASSERT_UNLOCKED() ((void)0)
+#endif
 
 #endif

@@ -87,14 +87,14 @@ void pt_magazine_join(void)
     if (pt_magazine_own() != NULL || t->ended || all.closed) {
         return;
     }
-    pt_lock_lock();
+    pt_lock_enter();
     all.have_key = all.have_key || pthread_key_create(&all.key, thread_ends) == 0; /* children inherit it */
     bool watched = all.have_key;
-    pt_lock_unlock();
+    pt_lock_leave();
     if (!watched || pthread_setspecific(all.key, pt_magazine_all) != 0) {
         return; /* nobody would tell of the thread's end */
     }
-    pt_lock_lock();
+    pt_lock_enter();
     struct pt_magazine *m = find_place();
     if (m != NULL) {
         pthread_mutex_lock(&m->lock);
@@ -102,7 +102,7 @@ void pt_magazine_join(void)
         m->hits = m->strikes = 0;
         pthread_mutex_unlock(&m->lock);
     }
-    pt_lock_unlock();
+    pt_lock_leave();
     t->magazine = m;
     t->epoch = all.epoch;
 }

@@ -7,190 +7,164 @@
 #include "memory/owner.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
-#include "memory/pressure.h"
-#include "pool/background.h"
+#include "memory/segments.h"
+#include "pool/budget.h"
+#include "pool/chunks.h"
 #include "pool/drain.h"
-#include "pool/exact.h"
+#include "pool/eviction.h"
 #include "pool/free_cache.h"
 #include "pool/in_flight.h"
 #include "pool/lock.h"
+#include "pool/supply.h"
+#include "pool/upkeep.h"
 
 #include <errno.h>
-#include <string.h>
 
-/* Free bytes that the small region may hold before they count, and are worth purging. */
-#define SMALL_SLACK ((size_t)1 << 20)
+/* No machine has more. */
+#define BYTES_MOST ((size_t)1 << 46)
 
-/* Bytes on their way out that nobody waits for before more is locked. */
-#define GOING_MOST ((size_t)64 << 20)
-
-static struct {
-    size_t exact_live, small_live;     /* locked bytes of live blocks in either region */
-    size_t flying_exact, flying_small; /* of dropped blocks that a device still uses */
-    size_t peak;                       /* the most of these four at once */
-    size_t pending;                    /* exact bytes that threads are locking at this moment */
-    size_t small_unused;               /* at the latest tick, and */
-    unsigned small_unchanged;          /* how many ticks it has been that */
-    size_t small_purged_at;            /* the small region's locked bytes when it was last purged */
-} state;
-
-static _Atomic bool purge_wanted; /* of the idle thread */
-
-static void thread_ends(void)
-{
-    pt_pool_take_back(pt_drain_own);
-}
+/* Bytes of small blocks in flight that a strict program waits for before more is locked. */
+#define FLYING_SLACK ((size_t)1 << 20)
 
 void pt_pool_reset(void)
 {
-    memset(&state, 0, sizeof state);
-    pt_free_cache_init();
-    pt_exact_reset();
-    pt_magazine_reset(thread_ends);
+    pt_lock_reset();
+    pt_chunks_init();
+    pt_budget_reset();
+    pt_eviction_reset();
+    pt_supply_reset();
+    pt_in_flight_reset();
+    pt_upkeep_reset();
 }
 
-/* Bytes that somebody uses: tensors, and devices that still read or write what was dropped. */
-static size_t in_use(void)
+/* ---- a block begins ---- */
+
+static inline __attribute__((always_inline)) void enter_record(struct pt_record *r, const struct pt_birth *b, uint64_t serial,
+                                                              uint64_t born)
 {
-    return state.exact_live + state.small_live + state.flying_exact + state.flying_small;
+    pt_table_write_begin(r);
+    r->state = PT_LIVE;
+    r->flags = (uint8_t)((r->flags & (PT_EXACT | PT_PAGEABLE | PT_REGISTERED)) | (b->tensor ? PT_TENSOR : 0));
+    r->generation++;
+    r->asked = b->bytes;
+    r->dtype = (int8_t)b->dtype;
+    r->door = (uint8_t)b->door;
+    r->manager = b->manager;
+    r->site = b->site;
+    r->release_site = 0;
+    r->uses = 0;
+    r->thread = pt_owner_thread();
+    r->born_ns = born;
+    r->id = serial;
+    pt_table_write_end(r);
 }
 
-static bool raises_peak(void)
+/* With the lock held: a busy part, or a small block's memory, goes live. `pending` of its bytes the budget expects so far. */
+static void begin(uint32_t number, const struct pt_birth *b, size_t pending, bool reused, struct pt_block *out)
 {
-    return in_use() + state.pending > state.peak;
-}
-
-/* Bytes of the small region that are locked and nobody's: free runs, and what was locked ahead of need. */
-static size_t small_unused(void)
-{
-    size_t locked = pt_segments_small_locked(), used = state.small_live + state.flying_small;
-    return locked > used ? locked - used : 0;
-}
-
-static bool room_exceeded(void)
-{
-    size_t live = in_use() + state.pending, peak = live > state.peak ? live : state.peak;
-    size_t unused = small_unused(), apart = pt_segments_small_spare() + SMALL_SLACK;
-    /* The small region's granularity is nothing that an exact block should have to go for. */
-    size_t cached = pt_free_cache_bytes() + (unused > apart ? unused - apart : 0);
-    return live + cached > peak + peak / 20;
-}
-
-/* Takes blocks out of the cache until the rest fits, chained by `next`. With the lock held. */
-static uint32_t choose_victims(void)
-{
-    uint32_t victims = 0, number;
-    while (room_exceeded() && (number = pt_free_cache_take_oldest(UINT64_MAX)) != 0) {
-        pt_table_record(number)->next = victims;
-        victims = number;
+    struct pt_record *r = pt_table_record(number);
+    if (pt_magazine_any() &&
+        (pt_counters_raises_peak(b->bytes, r->locked) || pt_budget_raises_peak(r->locked - pending))) {
+        pt_upkeep_drain(); /* so that what threads keep counts for no peak */
     }
-    pt_table()->counters.cached_locked = pt_free_cache_bytes();
-    return victims;
+    atomic_store_explicit(&r->keeper, pt_magazine_mine() ? pt_magazine_keeper(r) : 0, memory_order_relaxed);
+    enter_record(r, b, ++pt_counters_serial, pt_table_now());
+    pt_counters_alloc(r, reused, b->asked_ns);
+    pt_budget_expect_less(pending);
+    pt_budget_use(r);
+    pt_table()->counters.cached_locked = pt_free_cache_locked();
+    *out = (struct pt_block){(void *)r->base, number, r->generation};
 }
 
-/* The same for what has waited since before then. */
-static uint32_t take_waiting(uint64_t before_ns, uint32_t victims)
+/* ---- from the free cache ---- */
+
+/* With the lock held: the free part that suits the request best; 0: none does. *spared: one would have done, but is worth more
+ * whole. */
+static uint32_t find_part(size_t need, bool *spared)
 {
-    uint32_t number;
-    while ((number = pt_free_cache_take_oldest(before_ns)) != 0) {
-        pt_table_record(number)->next = victims;
-        victims = number;
+    uint32_t found;
+    if (!pt_supply_registers()) {
+        found = pt_free_cache_best(need, PT_FREE_MLOCKED);
+    } else {
+        uint32_t small = pt_free_cache_best(need, PT_FREE_SMALL), other = pt_free_cache_best(need, PT_FREE_REGISTERED);
+        bool better = small != 0 && (other == 0 || pt_budget_is_small(need) ||
+                                     pt_table_record(small)->capacity <= pt_table_record(other)->capacity);
+        found = better ? small : other;
     }
-    pt_table()->counters.cached_locked = pt_free_cache_bytes();
-    return victims;
+    *spared = found != 0 && pt_budget_spares(need, found);
+    return *spared ? 0 : found;
 }
 
-static bool small_wants_purge(void)
+/* The same, and takes it. It is pending then. */
+static uint32_t reuse_part(size_t need, bool *spared)
 {
-    size_t locked = pt_segments_small_locked(), unused = small_unused();
-    /* A purge that found little to give back is not tried again before things have changed. */
-    bool changed = locked > state.small_purged_at + SMALL_SLACK || unused > 2 * SMALL_SLACK + locked / 2;
-    bool wants = unused > SMALL_SLACK && changed && room_exceeded();
-    if (wants) {
-        state.small_purged_at = locked;
+    uint32_t number = find_part(need, spared);
+    if (number == 0 && !*spared && pt_magazine_any()) {
+        pt_upkeep_drain();
+        number = find_part(need, spared);
     }
-    return wants;
+    if (number != 0) {
+        pt_chunks_take(number, need);
+        pt_budget_expect(need);
+    }
+    return number;
 }
 
-/* Memory that was waiting for a device can be used again; true if some can. With no lock held. */
-static bool settle(enum pt_in_flight_effort effort)
+/* ---- from what this thread keeps for itself ---- */
+
+static __attribute__((noinline)) bool take_kept(const struct pt_birth *b, struct pt_block *out)
 {
-    uint32_t number = pt_in_flight_landed(effort), next, victims;
-    bool any = number != 0;
-    for (; number != 0; number = next) {
+    uint64_t serial;
+    struct pt_magazine *m = pt_magazine_enter();
+    if (m == NULL) {
+        return false;
+    }
+    uint32_t number = pt_magazine_take(m, b->bytes, b->site, &serial);
+    if (number != 0) {
         struct pt_record *r = pt_table_record(number);
-        void *small = NULL;
-        next = r->next;
-        pt_lock_lock();
-        if ((r->flags & PT_EXACT) != 0) {
-            state.flying_exact -= r->locked;
-            pt_table_write_begin(r);
-            r->state = PT_CACHED;
-            pt_table_write_end(r);
-            pt_free_cache_put(number, pt_table_now());
-        } else {
-            state.flying_small -= r->locked;
-            small = (void *)r->base;
-            pt_table_give_record(number);
+        enter_record(r, b, serial, b->asked_ns);
+        pt_magazine_count(m, r, b->asked_ns);
+        *out = (struct pt_block){(void *)r->base, number, r->generation};
+    }
+    pt_magazine_leave(m);
+    return number != 0;
+}
+
+static void consider_magazine(void)
+{
+    if (pt_magazine_wanted() && pt_option(PT_OPTION_REUSE) == PT_REUSE_STREAMS) {
+        pt_magazine_join();
+    }
+}
+
+/* ---- taking ---- */
+
+static int take_part(const struct pt_birth *b, struct pt_block *out)
+{
+    size_t need = pt_pages_up(b->bytes, PT_PAGE);
+    bool spared;
+    pt_lock_enter_noting();
+    uint32_t number = reuse_part(need, &spared);
+    if (number == 0 && pt_in_flight_strict()) { /* what waits may serve, which is worth waiting for the device */
+        pt_lock_leave();
+        pt_upkeep_settle(PT_IN_FLIGHT_WAIT);
+        pt_lock_enter();
+        number = reuse_part(need, &spared);
+    }
+    bool reused = number != 0;
+    if (number == 0) {
+        int error = ENOMEM;
+        pt_lock_leave();
+        number = pt_supply_make(need, spared, &error);
+        if (number == 0) {
+            return -error;
         }
-        victims = choose_victims();
-        pt_lock_unlock();
-        if (small != NULL) {
-            pt_arena_small_free(small);
-        }
-        pt_exact_dismiss(victims);
+        pt_lock_enter();
     }
-    return any;
+    begin(number, b, need, reused, out);
+    pt_lock_leave();
+    return 0;
 }
-
-/* ---- what threads keep for themselves: its locked bytes are among those of live blocks until it comes back ---- */
-
-void pt_pool_gather(void)
-{
-    state.exact_live -= pt_drain_all();
-    pt_table()->counters.cached_locked = pt_free_cache_bytes();
-}
-
-static void gather_all(void)
-{
-    if (pt_magazine_any()) {
-        (void)pt_drain_stop(false);
-        pt_pool_gather();
-        pt_drain_go();
-    }
-}
-
-void pt_pool_take_back(size_t (*from)(void))
-{
-    pt_lock_lock();
-    state.exact_live -= from();
-    uint32_t victims = choose_victims();
-    pt_lock_unlock();
-    pt_exact_dismiss(victims);
-}
-
-void pt_pool_take_back_all(void)
-{
-    if (pt_magazine_any()) {
-        pt_lock_lock();
-        gather_all();
-        uint32_t victims = choose_victims();
-        pt_lock_unlock();
-        pt_exact_dismiss(victims);
-    }
-}
-
-struct pt_leftover pt_pool_expect(const struct pt_record *r)
-{
-    struct pt_leftover left = {0};
-    if (pt_counters_raises_peak(r) || raises_peak()) {
-        gather_all();
-        left.victims = choose_victims();
-    }
-    return left;
-}
-
-/* ---- making blocks ---- */
 
 /* Stock is page aligned and O_DIRECT needs 512 bytes; below a page the size itself says what its user may expect. */
 static size_t small_alignment(size_t bytes)
@@ -199,81 +173,142 @@ static size_t small_alignment(size_t bytes)
     return bytes >= PT_PAGE ? PT_PAGE : bytes % 512 == 0 ? natural : 64;
 }
 
-/* A record for exact pages, from the cache or fresh; 0 with the errno in *error. */
-static uint32_t make_exact(size_t bytes, bool locked, bool *reused, int *error)
+static int take_small(const struct pt_birth *b, struct pt_block *out)
 {
-    size_t need = pt_pages_up(bytes, PT_PAGE);
-    uint32_t number = 0, victims = 0;
-    if (locked) {
-        pt_lock_lock();
-        number = pt_free_cache_take(need);
-        if (number == 0 && pt_in_flight_strict()) { /* what waits may serve, which is worth waiting for the device */
-            pt_lock_unlock();
-            settle(PT_IN_FLIGHT_WAIT);
-            pt_lock_lock();
-            number = pt_free_cache_take(need);
-        }
-        state.pending += need; /* until it is live, or failed */
-        if (pt_magazine_any() && (number == 0 || raises_peak())) {
-            gather_all();
-            number = number != 0 ? number : pt_free_cache_take(need);
-        }
-        const struct pt_record *r = pt_table_record(number);
-        if (number != 0 && (r->flags & PT_REGISTERED) != 0) {
-            state.pending += r->locked - need; /* it stays as long as it is */
-        }
-        victims = choose_victims();
-        pt_lock_unlock();
-        pt_exact_dismiss(victims);
-    }
-
-    *reused = number != 0 && pt_table_record(number)->locked >= need;
-    if (number != 0 && pt_exact_fit(number, need)) {
-        return number;
-    }
-    size_t twentieth = state.peak / 20;
-    pt_exact_give_way(twentieth > GOING_MOST ? twentieth : GOING_MOST);
-    return pt_exact_make(bytes, locked, error);
-}
-
-/* A record for a block in a shared, locked segment. The index is set when the block goes live. */
-static uint32_t make_small(size_t bytes, bool *reused, int *error)
-{
-    size_t capacity, before = pt_segments_small_locked();
-    void *base = pt_arena_small(bytes, small_alignment(bytes), &capacity);
+    size_t locked, before = pt_segments_small_locked();
+    void *base = pt_arena_small(b->bytes, small_alignment(b->bytes), &locked);
     if (base == NULL) {
-        *error = pt_pin_error() != 0 ? pt_pin_error() : ENOBUFS;
-        return 0;
+        return pt_pin_error() != 0 ? -pt_pin_error() : -ENOBUFS;
     }
-    pt_lock_lock();
-    uint32_t number = pt_table_enter(base, bytes, capacity, capacity, 0);
-    pt_lock_unlock();
+    bool reused = pt_segments_small_locked() <= before;
+    pt_lock_enter_noting();
+    uint32_t number = pt_table_enter(base, b->bytes, locked);
+    if (number != 0) {
+        begin(number, b, 0, reused, out);
+    }
+    pt_lock_leave();
     if (number == 0) {
         pt_arena_small_free(base);
-        *error = ENOMEM;
+        return -ENOMEM;
     }
-    *reused = pt_segments_small_locked() <= before;
-    return number;
+    return 0;
 }
 
-uint32_t pt_pool_make(size_t bytes, bool *reused, int *error)
+static int take(const struct pt_birth *b, struct pt_block *out)
 {
-    settle(pt_in_flight_strict() && state.flying_small > SMALL_SLACK ? PT_IN_FLIGHT_WAIT : PT_IN_FLIGHT_FEW);
-    bool exact = pt_exact_may(bytes);
-    uint32_t number = exact ? make_exact(bytes, true, reused, error) : make_small(bytes, reused, error);
-    if (exact && number == 0) {
-        pt_lock_lock();
-        state.pending -= pt_pages_up(bytes, PT_PAGE);
-        pt_lock_unlock();
-    }
-    return number;
+    bool many = pt_in_flight_strict() && pt_budget_flying_small() > FLYING_SLACK;
+    pt_upkeep_settle(many ? PT_IN_FLIGHT_WAIT : PT_IN_FLIGHT_FEW);
+    return b->bytes <= PT_ARENA_SLAB_MOST ? take_small(b, out) : take_part(b, out);
 }
 
-uint32_t pt_pool_make_pageable(size_t bytes, int *error)
+/* What may help when no memory can be had, the gentlest first. True: it is worth another try. */
+enum { LOOK, WAIT, TRIM, RELIEFS };
+static bool relieve(int how)
 {
-    bool reused;
-    return make_exact(bytes, false, &reused, error);
+    switch (how) {
+    case LOOK: return pt_driver_look(); /* where mlock is refused, a device that came into use since may not be */
+    case WAIT: return pt_upkeep_wait();
+    default: return pt_upkeep_trim() > 0;
+    }
 }
+
+int pt_pool_take(const struct pt_birth *b, struct pt_block *out)
+{
+    if (b->bytes > BYTES_MOST) {
+        return -ENOMEM;
+    }
+    if (pt_magazine_mine() && b->bytes > PT_ARENA_SLAB_MOST && take_kept(b, out)) {
+        return 0;
+    }
+    consider_magazine();
+    int error = take(b, out);
+    for (int i = 0; i < RELIEFS && error != 0; i++) {
+        error = relieve(i) ? take(b, out) : error;
+    }
+    if (pt_magazine_mine() && pt_magazine_useless()) {
+        pt_upkeep_take_back(pt_drain_own);
+    }
+    return error;
+}
+
+int pt_pool_take_pageable(const struct pt_birth *b, struct pt_block *out)
+{
+    int error = ENOMEM;
+    uint32_t number = b->bytes <= BYTES_MOST ? pt_supply_make_pageable(pt_pages_up(b->bytes, PT_PAGE), &error) : 0;
+    if (number == 0) {
+        return -error;
+    }
+    pt_lock_enter();
+    begin(number, b, 0, false, out);
+    pt_lock_leave();
+    return 0;
+}
+
+/* ---- a block ends ---- */
+
+static void leave(struct pt_magazine *keeper)
+{
+    pt_drain_let_go(keeper);
+    pt_lock_leave();
+}
+
+/* The pages of a pageable part are wanted by nobody. */
+static void give_pageable(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    pt_table_write_begin(r);
+    r->state = PT_BUSY;
+    r->flags &= (uint8_t)~PT_PAGEABLE;
+    pt_table_write_end(r);
+}
+
+void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *keeper)
+{
+    struct pt_record *r = pt_table_record(number);
+    void *base = (void *)r->base;
+    size_t capacity = r->capacity;
+    bool exact = (r->flags & PT_EXACT) != 0, pageable = (r->flags & PT_PAGEABLE) != 0;
+    uint32_t evicted = 0;
+    bool flies = !pageable && pt_in_flight_holds(r), too_much = false;
+    PT_ASSERT_LOCKED();
+    pt_counters_drop(r, reclaimed);
+    pt_budget_unuse(r);
+    atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
+    if (flies) {
+        pt_budget_fly(r);
+        if (!exact) {
+            pt_table_unindex(number);
+        }
+        pt_table_write_begin(r);
+        r->state = PT_FLYING;
+        pt_table_write_end(r);
+    } else if (pageable) {
+        give_pageable(number);
+    } else if (exact) {
+        (void)pt_chunks_give(number, true, pt_table_now());
+        evicted = pt_eviction_choose_mlocked(); /* what several threads expected at once may have been too much */
+        pt_table()->counters.cached_locked = pt_free_cache_locked();
+    } else {
+        pt_table_unindex(number);
+        pt_table_give_record(number);
+        too_much = pt_budget_small_is_too_much(pt_supply_registers());
+    }
+    leave(keeper);
+    if (flies) {
+        pt_in_flight_depart(number);
+    } else if (pageable) {
+        pt_pages_unlock(base, capacity);
+        pt_eviction_hole(number);
+    } else if (!exact) {
+        pt_arena_small_free(base);
+    }
+    (void)pt_eviction_now(evicted);
+    if (too_much) {
+        pt_upkeep_purge_small();
+    }
+}
+
+/* ---- registrations that others ask about ---- */
 
 bool pt_pool_registered(const void *p)
 {
@@ -293,147 +328,19 @@ bool pt_pool_register(const void *p, size_t len)
     if (pt_pool_registered(p) || f.number == 0 || (f.flags & PT_EXACT) == 0 || (f.flags & PT_PAGEABLE) != 0) {
         return pt_pool_registered(p);
     }
+    (void)pt_driver_look();
     /* Made before the program had a context. Whoever asks holds the block, so it stays meanwhile. */
     struct pt_record *r = pt_table_record(f.number);
-    if (pt_pin_convert((void *)r->base, r->locked) != 0) {
+    if (pt_pin_convert((void *)r->base, r->capacity) != 0) {
         return false;
     }
-    pt_lock_lock();
-    struct pt_magazine *held = pt_drain_hold(r);
-    pt_table_write_begin(r);
-    r->flags |= PT_REGISTERED;
-    pt_table_write_end(r);
-    pt_drain_let_go(held);
-    pt_lock_unlock();
-    return true;
-}
-
-void pt_pool_live(struct pt_record *r)
-{
-    bool exact = (r->flags & PT_EXACT) != 0;
-    *(exact ? &state.exact_live : &state.small_live) += r->locked;
-    state.pending -= exact ? r->locked : 0; /* a pageable one has none */
-    state.peak = in_use() > state.peak ? in_use() : state.peak;
-    pt_table()->counters.cached_locked = pt_free_cache_bytes();
-}
-
-/* ---- giving back ---- */
-
-struct pt_leftover pt_pool_end(uint32_t number)
-{
-    struct pt_record *r = pt_table_record(number);
-    bool exact = (r->flags & PT_EXACT) != 0;
-    struct pt_leftover left = {0};
-    *(exact ? &state.exact_live : &state.small_live) -= r->locked;
-    atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
-    if ((r->flags & PT_PAGEABLE) == 0 && pt_in_flight_holds(r)) {
-        *(exact ? &state.flying_exact : &state.flying_small) += r->locked;
-        if (!exact) {
-            pt_table_unindex(number);
-        }
-        pt_table_write_begin(r);
-        r->state = PT_FLYING;
-        pt_table_write_end(r);
-        left.flying = number;
-    } else if (exact) {
-        pt_table_write_begin(r);
-        r->state = PT_CACHED;
-        pt_table_write_end(r);
-        if ((r->flags & PT_PAGEABLE) != 0) {
-            r->next = 0;
-            left.victims = number;
-        } else {
-            pt_free_cache_put(number, pt_table_now());
-            left.victims = choose_victims();
-        }
-    } else {
-        left.small = (void *)r->base;
-        left.purge = small_wants_purge();
-        pt_table_unindex(number);
-        pt_table_give_record(number);
+    pt_lock_enter();
+    struct pt_magazine *keeper = pt_drain_hold(r);
+    bool converted = pt_chunks_convert(f.number);
+    leave(keeper);
+    if (!converted) {
+        pt_driver_unregister((void *)r->base, r->capacity);
+        (void)pt_pages_lock((void *)r->base, r->capacity); /* as it was */
     }
-    return left;
-}
-
-void pt_pool_clean(const struct pt_leftover *left)
-{
-    if (left->flying != 0) {
-        pt_in_flight_depart(left->flying);
-    }
-    if (left->small != NULL) {
-        pt_arena_small_free(left->small);
-    }
-    pt_exact_dismiss(left->victims);
-    if (left->purge && pt_driver_found()) {
-        atomic_store(&purge_wanted, true); /* it may have to wait for the device */
-        (void)pt_background_wake();
-    } else if (left->purge) {
-        pt_arena_small_purge();
-    }
-}
-
-size_t pt_pool_cached(void)
-{
-    pt_lock_lock();
-    size_t bytes = pt_free_cache_bytes() + state.flying_exact + state.flying_small + small_unused();
-    pt_lock_unlock();
-    return bytes;
-}
-
-size_t pt_pool_trim(void)
-{
-    if (!pt_owner_owns()) {
-        return 0;
-    }
-    settle(PT_IN_FLIGHT_ALL);
-    pt_lock_lock();
-    gather_all();
-    uint32_t victims = take_waiting(UINT64_MAX, 0);
-    pt_lock_unlock();
-    size_t bytes = pt_exact_destroy(victims) + pt_exact_destroy_dismissed(), small = pt_segments_small_locked();
-    pt_exact_give_way(0); /* what the idle thread is at */
-    pt_arena_small_purge();
-    pt_segments_unlock_ahead();
-    size_t left = pt_segments_small_locked();
-    return bytes + (small > left ? small - left : 0);
-}
-
-bool pt_pool_wait(void)
-{
-    return settle(PT_IN_FLIGHT_WAIT);
-}
-
-void pt_pool_errand(void)
-{
-    (void)pt_exact_destroy_dismissed();
-    if (atomic_exchange(&purge_wanted, false)) {
-        pt_arena_small_purge();
-    }
-}
-
-bool pt_pool_tick(void)
-{
-    uint64_t now = pt_table_now();
-    /* When memory is short the program needs it more than the cache does. */
-    uint64_t idle = pt_pressure_high() ? 0 : pt_option(PT_OPTION_IDLE) * 1000000000u;
-    uint64_t before = now > idle ? now - idle : 0;
-    uint32_t victims = 0;
-    bool kept;
-    settle(pt_in_flight_strict() ? PT_IN_FLIGHT_WAIT : PT_IN_FLIGHT_ALL);
-    pt_lock_lock();
-    state.exact_live -= pt_drain_idle(before, &victims, &kept);
-    victims = take_waiting(before, victims);
-    /* jemalloc spreads its giving back over the idle time; what has not changed for two of those is fragmentation. */
-    size_t unused = small_unused();
-    state.small_unchanged = unused == state.small_unused ? state.small_unchanged + 1 : 0;
-    state.small_unused = unused;
-    bool quiet = state.small_unchanged > 4;
-    bool busy = kept || pt_free_cache_bytes() > 0 || pt_in_flight_waiting() || (unused > 0 && state.small_unchanged <= 8);
-    pt_lock_unlock();
-    pt_exact_destroy(victims);
-    pt_arena_small_decay();
-    if (quiet) {
-        pt_segments_unlock_ahead();
-    }
-    return busy;
+    return converted;
 }

@@ -1,0 +1,403 @@
+#include "pool/chunks.h"
+
+#include "ledger/table.h"
+#include "memory/pages.h"
+#include "pool/free_cache.h"
+
+#include <string.h>
+
+/* A hole between locked parts costs two of the 65,530 mappings that the kernel allows a process. */
+#define HOLES_MOST 12000
+#define ALWAYS     ((size_t)8 << 20) /* from here on a part is worth them in any case */
+
+#define CHUNKS_MOST ((uint32_t)1 << 20)
+
+/* `used`: bytes that are not in the free cache. `first`: the part at its start. `origin`: the chunk that came with the
+ * addresses; that one counts in `shares` how many chunks lie there now. `prev`, `next`: the list of unused ones. */
+struct chunk {
+    char *base;
+    size_t len, used;
+    uint32_t first, origin, shares, prev, next;
+    uint8_t kind;
+    bool unused; /* on the list */
+};
+
+static struct {
+    struct chunk *chunks; /* number 0 is none */
+    size_t opened;        /* bytes of the array */
+    uint32_t count, free; /* numbers given out so far; those given back, linked by `next` */
+    uint32_t unused;      /* registered chunks without a used byte */
+    size_t unused_bytes, holes;
+} state;
+
+void pt_chunks_init(void)
+{
+    memset(&state, 0, sizeof state); /* in a forked child the array stays its parent's, a page or two lost */
+    pt_free_cache_init();
+}
+
+/* ---- the array ---- */
+
+static uint32_t new_chunk(void)
+{
+    uint32_t number = state.free;
+    if (number != 0) {
+        state.free = state.chunks[number].next;
+        return number;
+    }
+    if (state.chunks == NULL) {
+        state.chunks = pt_pages_reserve(CHUNKS_MOST * sizeof *state.chunks);
+    }
+    number = state.count + 1;
+    if (state.chunks == NULL || number == CHUNKS_MOST) {
+        return 0;
+    }
+    size_t need = pt_pages_up((number + 1) * sizeof *state.chunks, PT_PAGE);
+    if (need > state.opened) {
+        if (pt_pages_open((char *)state.chunks + state.opened, need - state.opened) != 0) {
+            return 0;
+        }
+        state.opened = need;
+    }
+    return state.count = number;
+}
+
+static void give_chunk(uint32_t number)
+{
+    state.chunks[number].next = state.free;
+    state.free = number;
+}
+
+static struct chunk *chunk_of(const struct pt_record *r)
+{
+    return &state.chunks[r->chunk];
+}
+
+/* ---- unused chunks ---- */
+
+static void list_unused(struct chunk *c)
+{
+    uint32_t number = (uint32_t)(c - state.chunks);
+    c->unused = true;
+    c->prev = 0;
+    c->next = state.unused;
+    state.chunks[c->next].prev = number; /* that of number 0 means nothing */
+    state.unused = number;
+    state.unused_bytes += c->len;
+}
+
+static void unlist_unused(struct chunk *c)
+{
+    c->unused = false;
+    *(c->prev != 0 ? &state.chunks[c->prev].next : &state.unused) = c->next;
+    state.chunks[c->next].prev = c->prev;
+    state.unused_bytes -= c->len;
+}
+
+static void use(struct chunk *c, size_t bytes)
+{
+    c->used += bytes;
+    if (c->unused) {
+        unlist_unused(c);
+    }
+}
+
+static void unuse(struct chunk *c, size_t bytes)
+{
+    c->used -= bytes;
+    if (c->used == 0 && c->kind != PT_CHUNK_MLOCKED) {
+        list_unused(c);
+    }
+}
+
+/* ---- parts ---- */
+
+static bool is_free(const struct pt_record *r)
+{
+    /* What a thread keeps in its magazine is that one's: its keeper's lock guards it. */
+    return r->state == PT_HOLE ||
+           (r->state == PT_CACHED && atomic_load_explicit(&r->keeper, memory_order_relaxed) == 0);
+}
+
+static enum pt_free_kind free_kind(const struct pt_record *r)
+{
+    switch (chunk_of(r)->kind) {
+    case PT_CHUNK_REGISTERED: return PT_FREE_REGISTERED;
+    case PT_CHUNK_SMALL: return PT_FREE_SMALL;
+    default: return r->state == PT_HOLE ? PT_FREE_HOLE : PT_FREE_MLOCKED;
+    }
+}
+
+static void set_state(struct pt_record *r, enum pt_state now)
+{
+    state.holes += (now == PT_HOLE) - (size_t)(r->state == PT_HOLE);
+    pt_table_write_begin(r);
+    r->state = (uint8_t)now;
+    r->locked = now == PT_HOLE ? 0 : r->capacity;
+    pt_table_write_end(r);
+}
+
+/* A part's record, in the state of its neighbour-to-be or busy; 0: there is no room. */
+static uint32_t new_part(uint32_t chunk, uintptr_t base, size_t len, enum pt_state now)
+{
+    uint32_t number = pt_table_take_record();
+    if (number == 0) {
+        return 0;
+    }
+    struct pt_record *r = pt_table_record(number);
+    pt_table_write_begin(r);
+    r->flags = PT_EXACT | (state.chunks[chunk].kind != PT_CHUNK_MLOCKED ? PT_REGISTERED : 0);
+    r->base = base;
+    r->asked = 0;
+    r->capacity = len;
+    r->site = r->release_site = r->manager = 0;
+    r->chunk = chunk;
+    r->before = r->after = 0;
+    r->uses = 0;
+    atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
+    pt_table_write_end(r);
+    set_state(r, now);
+    if (pt_table_index(number) != 0) {
+        set_state(r, PT_BUSY);
+        pt_table_give_record(number);
+        return 0;
+    }
+    return number;
+}
+
+static void resize(struct pt_record *r, size_t len)
+{
+    pt_table_write_begin(r);
+    r->capacity = len;
+    r->locked = r->state == PT_HOLE ? 0 : len;
+    pt_table_write_end(r);
+}
+
+uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
+{
+    uint32_t chunk = new_chunk();
+    if (chunk == 0) {
+        return 0;
+    }
+    state.chunks[chunk] = (struct chunk){
+        .base = base, .len = len, .used = len, .origin = chunk, .shares = 1, .kind = (uint8_t)kind};
+    uint32_t number = new_part(chunk, (uintptr_t)base, len, PT_BUSY);
+    state.chunks[chunk].first = number;
+    if (number == 0) {
+        give_chunk(chunk);
+    }
+    return number;
+}
+
+void pt_chunks_cut(uint32_t number, size_t need, bool locked)
+{
+    struct pt_record *r = pt_table_record(number);
+    size_t rest = r->capacity - need;
+    uint32_t tail = rest > 0 ? new_part(r->chunk, r->base + need, rest, PT_BUSY) : 0;
+    if (tail == 0) {
+        return;
+    }
+    struct pt_record *t = pt_table_record(tail);
+    resize(r, need);
+    t->before = number;
+    t->after = r->after;
+    if (t->after != 0) {
+        pt_table_record(t->after)->before = tail;
+    }
+    r->after = tail;
+    (void)pt_chunks_give(tail, locked, r->born_ns);
+}
+
+void pt_chunks_take(uint32_t number, size_t need)
+{
+    struct pt_record *r = pt_table_record(number);
+    bool locked = r->state != PT_HOLE;
+    pt_free_cache_remove(number, free_kind(r));
+    use(chunk_of(r), r->capacity);
+    set_state(r, PT_BUSY);
+    pt_chunks_cut(number, need, locked);
+}
+
+/* The later of two neighbours, neither in the free cache, becomes part of the earlier one. */
+static void swallow(uint32_t number, uint32_t later)
+{
+    struct pt_record *r = pt_table_record(number), *gone = pt_table_record(later);
+    size_t len = r->capacity + gone->capacity;
+    uint64_t born = gone->born_ns;
+    r->after = gone->after;
+    if (r->after != 0) {
+        pt_table_record(r->after)->before = number;
+    }
+    pt_table_unindex(later);
+    set_state(gone, PT_BUSY); /* a hole less, if it was one */
+    pt_table_give_record(later);
+    resize(r, len);
+    r->born_ns = born > r->born_ns ? born : r->born_ns;
+    /* What is said of a wrong free() must not name a block that lay elsewhere. */
+    r->site = r->release_site = 0;
+}
+
+/* The neighbour, if it is free in the same way: taken out of the free cache. */
+static uint32_t like_neighbour(const struct pt_record *r, uint32_t neighbour)
+{
+    const struct pt_record *n = pt_table_record(neighbour);
+    if (neighbour == 0 || n->state != r->state || !is_free(n)) {
+        return 0;
+    }
+    pt_free_cache_remove(neighbour, free_kind(n));
+    return neighbour;
+}
+
+uint32_t pt_chunks_give(uint32_t number, bool locked, uint64_t since_ns)
+{
+    struct pt_record *r = pt_table_record(number);
+    struct chunk *c = chunk_of(r);
+    unuse(c, r->capacity);
+    r->born_ns = since_ns;
+    set_state(r, locked ? PT_CACHED : PT_HOLE);
+    uint32_t other = like_neighbour(r, r->after);
+    if (other != 0) {
+        swallow(number, other);
+    }
+    other = like_neighbour(r, r->before);
+    if (other != 0) {
+        swallow(other, number);
+        number = other;
+    }
+    pt_free_cache_put(number, free_kind(pt_table_record(number)));
+    return number;
+}
+
+enum pt_chunk_kind pt_chunks_kind(uint32_t number)
+{
+    return (enum pt_chunk_kind)chunk_of(pt_table_record(number))->kind;
+}
+
+bool pt_chunks_is_whole(uint32_t number)
+{
+    const struct pt_record *r = pt_table_record(number);
+    return r->before == 0 && r->after == 0;
+}
+
+bool pt_chunks_is_unused(uint32_t number)
+{
+    return chunk_of(pt_table_record(number))->used == 0;
+}
+
+static bool is_hole(uint32_t number)
+{
+    return number != 0 && pt_table_record(number)->state == PT_HOLE;
+}
+
+/* Whether the free part may be unlocked: beside a hole, which only grows; large ones; and others while holes are few. */
+static bool may_unlock(uint32_t number)
+{
+    const struct pt_record *r = pt_table_record(number);
+    return is_hole(r->before) || is_hole(r->after) || r->capacity >= ALWAYS || state.holes < HOLES_MOST;
+}
+
+uint32_t pt_chunks_take_oldest(uint64_t before_ns)
+{
+    enum { LOOK_MOST = 256 };
+    uint32_t number = pt_free_cache_oldest(before_ns);
+    for (unsigned looked = 0; number != 0 && !may_unlock(number); looked++) {
+        number = looked < LOOK_MOST ? pt_free_cache_next_oldest(number, before_ns) : 0;
+    }
+    if (number != 0) {
+        pt_chunks_take(number, pt_table_record(number)->capacity);
+    }
+    return number;
+}
+
+/* ---- chunks that come and go ---- */
+
+size_t pt_chunks_unused(void)
+{
+    return state.unused_bytes;
+}
+
+uint32_t pt_chunks_take_unused(size_t deficit)
+{
+    uint32_t best = 0;
+    for (uint32_t n = state.unused; n != 0; n = state.chunks[n].next) {
+        size_t len = state.chunks[n].len, best_len = state.chunks[best].len;
+        bool enough = len >= deficit / 8, best_enough = best_len >= deficit / 8;
+        if (best == 0 || (enough ? !best_enough || len < best_len : !best_enough && len > best_len)) {
+            best = n;
+        }
+    }
+    if (best == 0) {
+        return 0;
+    }
+    struct chunk *c = &state.chunks[best];
+    uint32_t number = c->first;
+    pt_chunks_take(number, c->len);
+    return number;
+}
+
+void *pt_chunks_remove(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    uint32_t chunk = r->chunk, origin = chunk_of(r)->origin;
+    pt_table_unindex(number);
+    pt_table_give_record(number);
+    void *addresses = --state.chunks[origin].shares == 0 ? state.chunks[origin].base : NULL;
+    if (chunk != origin) {
+        give_chunk(chunk);
+    }
+    if (addresses != NULL) {
+        give_chunk(origin); /* it stays until then, to count */
+    }
+    return addresses;
+}
+
+/* What follows the part becomes a chunk of its own. */
+static void part_right(struct chunk *c, const struct pt_record *r, uint32_t right)
+{
+    char *end = (char *)r->base + r->capacity;
+    size_t len = (size_t)(c->base + c->len - end), used = 0;
+    for (uint32_t n = r->after; n != 0; n = pt_table_record(n)->after) {
+        struct pt_record *part = pt_table_record(n);
+        used += is_free(part) ? 0 : part->capacity;
+        part->chunk = right;
+    }
+    state.chunks[right] = (struct chunk){.base = end, .len = len, .used = used, .first = r->after, .origin = c->origin};
+    state.chunks[c->origin].shares++;
+    pt_table_record(r->after)->before = 0;
+    c->len -= len;
+    c->used -= used;
+}
+
+bool pt_chunks_convert(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    struct chunk *c = chunk_of(r);
+    uint32_t own = r->before != 0 ? new_chunk() : r->chunk, right = r->after != 0 ? new_chunk() : 0;
+    if (own == 0 || (r->after != 0 && right == 0)) {
+        if (own != r->chunk && own != 0) {
+            give_chunk(own);
+        }
+        return false;
+    }
+    if (right != 0) {
+        part_right(c, r, right);
+    }
+    if (own != r->chunk) {
+        state.chunks[own] = (struct chunk){.base = (char *)r->base,
+                                           .len = r->capacity,
+                                           .used = r->capacity,
+                                           .first = number,
+                                           .origin = c->origin};
+        state.chunks[c->origin].shares++;
+        pt_table_record(r->before)->after = 0;
+        c->len -= r->capacity;
+        c->used -= r->capacity;
+    }
+    state.chunks[own].kind = PT_CHUNK_REGISTERED;
+    pt_table_write_begin(r);
+    r->flags |= PT_REGISTERED;
+    r->chunk = own;
+    r->before = r->after = 0;
+    pt_table_write_end(r);
+    return true;
+}

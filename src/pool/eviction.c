@@ -1,0 +1,140 @@
+#include "pool/eviction.h"
+
+#include "ledger/table.h"
+#include "memory/arena.h"
+#include "memory/pin.h"
+#include "pool/background.h"
+#include "pool/budget.h"
+#include "pool/chunks.h"
+#include "pool/free_cache.h"
+#include "pool/lock.h"
+
+#include <string.h>
+#include <time.h>
+
+static struct {
+    uint32_t left;        /* to the background thread: chained by `next`; the pool's lock guards it */
+    _Atomic size_t bytes; /* of these, until they are unlocked */
+} state;
+
+void pt_eviction_reset(void)
+{
+    memset(&state, 0, sizeof state);
+}
+
+uint32_t pt_eviction_choose_mlocked(void)
+{
+    uint32_t chosen = 0, number;
+    size_t over = pt_free_cache_bytes(PT_FREE_MLOCKED) > 0 ? pt_budget_mlocked_over() : 0;
+    for (size_t sum = 0; sum < over; sum += pt_table_record(number)->capacity) {
+        number = pt_chunks_take_oldest(UINT64_MAX);
+        if (number == 0) {
+            break;
+        }
+        pt_table_record(number)->next = chosen;
+        chosen = number;
+    }
+    return chosen;
+}
+
+static void free_addresses(void *addresses)
+{
+    if (addresses != NULL) {
+        pt_arena_exact_free(addresses);
+    }
+}
+
+static void unregister_chunk(uint32_t number)
+{
+    struct pt_record *r = pt_table_record(number);
+    pt_pin_unregister((void *)r->base, r->capacity);
+    pt_lock_enter();
+    void *addresses = pt_chunks_remove(number);
+    pt_lock_leave();
+    free_addresses(addresses);
+}
+
+void pt_eviction_hole(uint32_t number)
+{
+    void *addresses = NULL;
+    pt_lock_enter();
+    number = pt_chunks_give(number, false, 0);
+    if (pt_chunks_is_whole(number)) { /* nothing of the chunk is locked any more */
+        pt_chunks_take(number, pt_table_record(number)->capacity);
+        addresses = pt_chunks_remove(number);
+    }
+    pt_lock_leave();
+    free_addresses(addresses);
+}
+
+static void unlock_part(uint32_t number)
+{
+    const struct pt_record *r = pt_table_record(number);
+    pt_pin_release((void *)r->base, r->capacity);
+    pt_eviction_hole(number);
+}
+
+static size_t evict(uint32_t number)
+{
+    size_t bytes = pt_table_record(number)->capacity;
+    (pt_table_record(number)->flags & PT_REGISTERED) != 0 ? unregister_chunk(number) : unlock_part(number);
+    return bytes;
+}
+
+size_t pt_eviction_now(uint32_t first)
+{
+    size_t bytes = 0;
+    while (first != 0) {
+        uint32_t number = first;
+        first = pt_table_record(number)->next;
+        bytes += evict(number);
+    }
+    return bytes;
+}
+
+void pt_eviction_later(uint32_t first)
+{
+    bool any = false;
+    while (first != 0) {
+        uint32_t number = first;
+        struct pt_record *r = pt_table_record(number);
+        first = r->next;
+        if ((r->flags & PT_REGISTERED) == 0) {
+            (void)evict(number);
+            continue;
+        }
+        pt_lock_enter();
+        r->next = state.left;
+        state.left = number;
+        state.bytes += r->capacity;
+        pt_lock_leave();
+        any = true;
+    }
+    if (any && !pt_background_wake()) {
+        (void)pt_eviction_left(); /* no thread could be had */
+    }
+}
+
+size_t pt_eviction_left(void)
+{
+    size_t bytes = 0;
+    for (;;) {
+        pt_lock_enter();
+        uint32_t number = state.left;
+        state.left = number != 0 ? pt_table_record(number)->next : 0;
+        pt_lock_leave();
+        if (number == 0) {
+            return bytes;
+        }
+        size_t gone = evict(number);
+        state.bytes -= gone;
+        bytes += gone;
+    }
+}
+
+void pt_eviction_give_way(size_t tolerated)
+{
+    for (unsigned i = 0; i < 200 && state.bytes > tolerated; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+}

@@ -1,0 +1,196 @@
+#include "pool/supply.h"
+
+#include "device/driver.h"
+#include "ledger/table.h"
+#include "memory/arena.h"
+#include "memory/pages.h"
+#include "memory/pin.h"
+#include "memory/segments.h"
+#include "pool/budget.h"
+#include "pool/chunks.h"
+#include "pool/eviction.h"
+#include "pool/free_cache.h"
+#include "pool/lock.h"
+#include "pool/upkeep.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+/* mlocked chunks are addresses only, so they are large: parts that lie side by side can be joined. */
+#define ADDRESSES_MOST ((size_t)1 << 30)
+
+/* Bytes on their way out that nobody waits for before more is locked. */
+#define LEAVING_MOST ((size_t)64 << 20)
+
+static _Atomic bool registers;
+
+void pt_supply_reset(void)
+{
+    registers = false;
+}
+
+bool pt_supply_registers(void)
+{
+    return atomic_load_explicit(&registers, memory_order_relaxed);
+}
+
+/* ---- registered ---- */
+
+/* With the lock held: busy parts, chained by `next`, that have to go. mlocked ones first: nobody waits for those. */
+static uint32_t choose_evicted(size_t bytes)
+{
+    uint32_t chosen = 0, number;
+    for (size_t sum = 0; sum < bytes; sum += pt_table_record(number)->capacity) {
+        number = pt_chunks_take_oldest(UINT64_MAX);
+        if (number == 0 && (number = pt_chunks_take_unused(bytes - sum)) != 0) {
+            pt_budget_evicted(pt_table_record(number)->capacity);
+        }
+        if (number == 0) {
+            break;
+        }
+        pt_table_record(number)->next = chosen;
+        chosen = number;
+    }
+    return chosen;
+}
+
+/* A registered chunk over fresh addresses, as one busy part; 0: refused. */
+static uint32_t register_chunk(size_t len, bool small)
+{
+    size_t usable;
+    void *base = pt_arena_exact(pt_pages_up(len, PT_HUGE), &usable);
+    if (base == NULL) {
+        return 0;
+    }
+    uint32_t number = 0;
+    if (pt_pin_register(base, len) == 0) {
+        pt_lock_enter();
+        number = pt_chunks_add(base, len, small ? PT_CHUNK_SMALL : PT_CHUNK_REGISTERED);
+        pt_lock_leave();
+        if (number == 0) {
+            pt_pin_unregister(base, len);
+        }
+    }
+    if (number == 0) {
+        pt_arena_exact_free(base);
+    }
+    return number;
+}
+
+static uint32_t make_registered(size_t need, bool apart)
+{
+    enum { TWENTIETH = 20 };
+    pt_lock_enter();
+    pt_upkeep_drain(); /* what threads keep must not pass for used */
+    struct pt_plan plan = pt_budget_plan(need, apart);
+    uint32_t evicted = choose_evicted(plan.evict);
+    size_t len = pt_budget_fit(need, plan.len);
+    pt_lock_leave();
+    pt_eviction_later(evicted);
+    pt_eviction_give_way(pt_pin_bytes() / TWENTIETH > LEAVING_MOST ? pt_pin_bytes() / TWENTIETH : LEAVING_MOST);
+
+    uint32_t number = register_chunk(len, plan.small);
+    if (number == 0 && len > need) {
+        number = register_chunk(need, false);
+    }
+    if (number != 0) {
+        pt_lock_enter();
+        pt_chunks_cut(number, need, true);
+        pt_lock_leave();
+    }
+    return number;
+}
+
+/* ---- mlocked ---- */
+
+/* A busy part that is not locked, from a hole or from fresh addresses. */
+static uint32_t take_addresses(size_t need)
+{
+    pt_lock_enter();
+    uint32_t number = pt_free_cache_best(need, PT_FREE_HOLE);
+    if (number != 0) {
+        pt_chunks_take(number, need);
+    }
+    pt_lock_leave();
+    if (number != 0) {
+        return number;
+    }
+    const struct pt_range *range = pt_segments_range();
+    size_t most = (range->size - range->small) / 16, usable, least = pt_pages_up(need, PT_HUGE);
+    most = most < ADDRESSES_MOST ? most & ~(PT_HUGE - 1) : ADDRESSES_MOST;
+    size_t len = least > most ? least : most;
+    void *base = pt_arena_exact(len, &usable);
+    if (base == NULL && len > least) {
+        base = pt_arena_exact(len = least, &usable);
+    }
+    if (base == NULL) {
+        return 0;
+    }
+    pt_lock_enter();
+    number = pt_chunks_add(base, len, PT_CHUNK_MLOCKED);
+    if (number != 0) {
+        pt_chunks_cut(number, need, false);
+    }
+    pt_lock_leave();
+    if (number == 0) {
+        pt_arena_exact_free(base);
+    }
+    return number;
+}
+
+static uint32_t make_mlocked(size_t need, int *error)
+{
+    pt_lock_enter();
+    pt_upkeep_drain(); /* what threads keep must not pass for used */
+    uint32_t unlocked = pt_eviction_choose_mlocked();
+    pt_lock_leave();
+    (void)pt_eviction_now(unlocked);
+    uint32_t number = take_addresses(need);
+    if (number == 0) {
+        *error = ENOBUFS;
+        return 0;
+    }
+    struct pt_record *r = pt_table_record(number);
+    if (pt_pin_acquire((void *)r->base, r->capacity) != 0) {
+        *error = pt_pin_error();
+        pt_eviction_hole(number);
+        return 0;
+    }
+    return number;
+}
+
+/* ---- */
+
+uint32_t pt_supply_make(size_t need, bool apart, int *error)
+{
+    (void)pt_driver_look(); /* what is made from here on may be registered */
+    registers = pt_driver_ready();
+    pt_lock_enter();
+    pt_budget_expect(need);
+    pt_lock_leave();
+    uint32_t number = registers ? make_registered(need, apart) : 0;
+    if (number == 0) {
+        number = make_mlocked(need, error);
+    }
+    if (number == 0) {
+        pt_lock_enter();
+        pt_budget_expect_less(need);
+        pt_lock_leave();
+    }
+    return number;
+}
+
+uint32_t pt_supply_make_pageable(size_t need, int *error)
+{
+    uint32_t number = take_addresses(need);
+    if (number == 0) {
+        *error = ENOBUFS;
+        return 0;
+    }
+    struct pt_record *r = pt_table_record(number);
+    pt_table_write_begin(r);
+    r->flags |= PT_PAGEABLE;
+    r->locked = 0;
+    pt_table_write_end(r);
+    return number;
+}

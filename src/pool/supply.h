@@ -1,0 +1,23 @@
+/* Memory for a request that the free cache has none for: a registered chunk, or a part of an mlocked one, within the budget.
+ * With no lock held. */
+#ifndef PT_SUPPLY_H
+#define PT_SUPPLY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+void pt_supply_reset(void);
+
+/* Whether memory is registered with a device at present, or else mlocked: as it was when memory was last made. */
+bool pt_supply_registers(void);
+
+/* A busy part of `need` locked bytes, whole pages, which are pending in the budget from now on: until they are used, or given
+ * up. 0: none can be had, with the errno in *error. `apart`: a chunk for small requests, since what is free is too good for one
+ * (pt_budget_spares). */
+uint32_t pt_supply_make(size_t need, bool apart, int *error);
+
+/* The same, neither locked nor pending. */
+uint32_t pt_supply_make_pageable(size_t need, int *error);
+
+#endif
