@@ -1,0 +1,58 @@
+"""Pins and drops blocks of sizes that vary, driven by lines on stdin: gpu_vary.py starts this with the preload or without."""
+
+import gc
+import random
+import threading
+from collections import deque
+
+import torch
+from pins import GPU, clock, pinned_bytes, registrations, start  # noqa: F401  start is asked by name
+from serve import serve
+
+streams = {}
+
+
+def thread_loop(sizes, kept, times):
+    blocks, before = deque(), clock()
+    for size in sizes:
+        blocks.append(torch.empty(size, dtype=torch.uint8, pin_memory=GPU))
+        if len(blocks) > kept:
+            blocks.popleft()
+        after = clock()
+        times.append(after - before)
+        before = after
+
+
+def loop(threads, low, high, kept, count, seed):
+    """A round: so many blocks by each thread, the sizes drawn from where the round before stopped. A block's time in the mean, as
+    the threads together see it, and the 99th percentile as one thread sees it; what was registered, and is pinned."""
+    draws = streams.setdefault(seed, random.Random(seed))
+    sizes = [[draws.randint(low, high) for _ in range(count)] for _ in range(threads)]
+    times = [[] for _ in sizes]
+    registered = registrations()
+    gc.collect()
+    gc.disable()
+    if threads == 1:
+        begin = clock()
+        thread_loop(sizes[0], kept, times[0])
+        elapsed = clock() - begin
+    else:
+        ready = threading.Barrier(threads + 1)
+
+        def run(i):
+            ready.wait()
+            thread_loop(sizes[i], kept, times[i])
+        workers = [threading.Thread(target=run, args=(i,)) for i in range(threads)]
+        for worker in workers:
+            worker.start()
+        ready.wait()
+        begin = clock()
+        for worker in workers:
+            worker.join()
+        elapsed = clock() - begin
+    gc.enable()
+    in_order = sorted(time for list_ in times for time in list_)
+    return [elapsed / len(in_order), in_order[int(0.99 * len(in_order))], registrations() - registered, *pinned_bytes()]
+
+
+serve(globals())
