@@ -38,7 +38,7 @@ def torch_stats():
 
 def registrations():
     """How often memory was pinned so far."""
-    return pintensor().registrations if PRELOADED else torch_stats().get("num_host_alloc", 0)
+    return pintensor().registrations if PRELOADED else torch_stats()["num_host_alloc"] if GPU else 0
 
 
 def pinned_bytes():
