@@ -8,24 +8,13 @@ import subprocess
 import sys
 import tempfile
 
+import gpu_vary
 import measure
 from measure import BYTE, HERE, ONE, PASS, RATE, SECOND, Failure, GiB, MiB, Server, alternate, environment, median, note
+from sides import BEST, ours, pair, stock
 
 FIRST = GiB + 4096  # torch rounds it to 2 GiB
-BEST = "pinned_use_cuda_host_register:True,pinned_num_register_threads:8"
 UNLOCKED = ("prlimit", "--memlock=65536:65536", "setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock")
-
-
-def stock(*before, preload=None, patience=120, **more):
-    return Server(*before, sys.executable, os.path.join(HERE, "pinned.py"), preload=preload, patience=patience, **more)
-
-
-def ours(*before, **more):
-    return stock(*before, preload=measure.ARGUMENTS.preload, **more)
-
-
-def pair(**more):
-    return ours(**more), stock(**more)
 
 
 def turns(most, *questions):
@@ -215,7 +204,7 @@ def zero_offload(stage):
 
     pinned, rss = both(lambda result: result["pinned"]), both(lambda result: result["rss"])
     init = both(lambda result: result["model"] + result["initialize"])
-    step = [median(step for result in results[side] for step in result["steps"]) for side in ("ours", "stock")]
+    step = both(lambda result: median(result["steps"]))
     losses = {side: {tuple(result["losses"]) for result in list_} for side, list_ in results.items()}
     if len(losses["stock"]) > 1:
         note(f"{name}: stock's own losses differ from run to run")
@@ -243,9 +232,9 @@ ROWS = {
     "pin_first_1GiB": (pin_first, "peer/ours", (">=", 5)),
     "pin_first_1GiB_best": (pin_first, "peer/ours", (">=", 1.5)),
     "pin_first_1GiB_rss": (pin_first, "ours", ("<=", 1.01)),
-    "pin_reuse_4KiB": (pin_reuse, "ours-peer", ("<=", 1.5e-6)),
-    "pin_reuse_1MiB": (pin_reuse, "ours-peer", ("<=", 1.5e-6)),
-    "pin_reuse_64MiB": (pin_reuse, "ours-peer", ("<=", 1.5e-6)),
+    "pin_reuse_4KiB": (pin_reuse, "ours-peer", ("<=", 1e-6)),
+    "pin_reuse_1MiB": (pin_reuse, "ours-peer", ("<=", 1e-6)),
+    "pin_reuse_64MiB": (pin_reuse, "ours-peer", ("<=", 1e-6)),
     **{f"{direction.__name__}_{size}{what}": (direction, *bar)
        for direction in (h2d, d2h) for size in ("64MiB", "1GiB")
        for what, bar in {"": ("ours/peer", (">=", 0.98)), "_call": ("ours/peer", ("<=", 1.5))}.items()},
@@ -260,16 +249,19 @@ ROWS = {
        for stage, measured, pinned in ((2, zero_offload_2, 0.80), (3, zero_offload_3, 0.65))
        for what, bar in {"pinned": ("ours/peer", ("<=", pinned)), "rss": ("less/less", (">=", 0.95)),
                          "init": ("ours/peer", ("<=", 1)), "step": ("ours/peer", ("<=", 1)), "loss": PASSES}.items()},
+    **gpu_vary.ROWS,
 }
 PEERS = """ours is pintensor, preloaded; peer is the same program without it, except:
 pin_first_1GiB_best: torch with pinned_use_cuda_host_register and 8 threads. threads_16: our one thread, cycles a second.
 ds_native_cycle_1GiB: DeepSpeed's native backend (JIT builds of its op are -O0 in effect).
 pinned: the most that is pinned at once, what waits in the cache included. rss: what the peak of the resident set is less by,
-as a part of what the pinned peak is less by. init: making the model and deepspeed.initialize. step: the median of all steps."""
+as a part of what the pinned peak is less by. init: making the model and deepspeed.initialize. step: the median of the rounds'
+median steps.
+""" + gpu_vary.PEERS
 
 
 def main():
-    measure.arguments(rounds=2)
+    measure.arguments(rounds=3)
     names = measure.chosen(ROWS)
     try:
         if any(name != "threads_16" for name in names):

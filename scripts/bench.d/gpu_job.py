@@ -8,7 +8,6 @@ last bit from run to run: one order of sums (the attention is written out), the 
 """
 
 import argparse
-import ctypes
 import json
 import os
 import socket
@@ -18,14 +17,12 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch: without it
 
 import deepspeed
 import torch
+from pins import GPU, PRELOADED, Stats, pinned_bytes, pintensor, torch_stats
 from serve import proc_bytes
 from torch import nn
 from torch.nn import functional as F
 
 LENGTH = 256
-library = ctypes.CDLL(None)
-PRELOADED = hasattr(library, "pintensor_get_stats")
-GPU = torch.cuda.is_available()  # else the code can be tried on the CPU, where torch pins nothing
 
 
 class Attention(nn.Module):
@@ -105,21 +102,6 @@ def build(arguments, settings):
         torch.set_default_dtype(torch.float32)
 
 
-class Stats(ctypes.Structure):
-    """The beginning of pintensor_stats."""
-    _fields_ = [(name, ctypes.c_uint64) for name in
-                ("live_blocks", "live_bytes", "live_locked", "cached_bytes", "peak_bytes", "peak_locked", "locked_bytes",
-                 "allocated_blocks", "reused_blocks")]
-
-
-def pintensor():
-    """What the library says of itself; nothing without the preload."""
-    stats = Stats()
-    if PRELOADED:
-        library.pintensor_get_stats(ctypes.byref(stats), ctypes.c_size_t(ctypes.sizeof(stats)))
-    return stats
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--stage", type=int, choices=(2, 3), required=True)
@@ -155,11 +137,10 @@ def main():
         locked = max(locked, pintensor().locked_bytes)
         print(f"step {step} {steps[-1]:.3f} s, loss {losses[-1]}", flush=True)
 
-    stats, ours = torch.cuda.host_memory_stats() if GPU else {}, pintensor()
+    stats, ours = torch_stats(), pintensor()
     print("result " + json.dumps({
         "model": built - begin, "initialize": ready - built, "steps": steps, "losses": losses,
-        # torch's statistics count whole blocks, rounded as they are pinned, those that wait in its cache too.
-        "pinned": max(stats.get("allocated_bytes.peak", 0), locked),
+        "pinned": max(pinned_bytes()[1], locked),
         "active": stats.get("active_bytes.peak", 0), "allocations": stats.get("active_requests.allocated", 0),
         "rss": proc_bytes("/proc/self/status", "VmHWM:"),
         "ours": {name: getattr(ours, name) for name, _ in Stats._fields_}, "preloaded": PRELOADED,

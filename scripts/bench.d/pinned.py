@@ -1,7 +1,6 @@
 """torch's pinned memory on a GPU, driven by lines on stdin, each answered by a line of numbers: gpu.py starts this with the
 preload or without. Commands: see the functions below. Times are in seconds, sizes in bytes."""
 
-import ctypes
 import os
 import resource
 import statistics
@@ -9,50 +8,16 @@ import threading
 import time
 
 import torch
+from pins import MiB, checked, clock, context, pinned, served, start
 from serve import proc_bytes, serve
 
-MiB = 1 << 20
-clock = time.perf_counter
-library = ctypes.CDLL(None)
-PRELOADED = hasattr(library, "pintensor_is_managed")
 kept = {}
-
-
-def context():
-    torch.zeros(1, device="cuda")
-    torch.cuda.synchronize()
-
-
-def pinned(size):
-    return torch.empty(size, dtype=torch.uint8, pin_memory=True)
-
-
-def served(tensor):
-    """Whether the memory comes from where it should: torch alone would look as good in many a row."""
-    if not PRELOADED:
-        return tensor.is_pinned()
-    library.pintensor_is_managed.restype = ctypes.c_bool
-    size = tensor.numel() * tensor.element_size()
-    return tensor.is_pinned() and library.pintensor_is_managed(ctypes.c_void_p(tensor.data_ptr()), ctypes.c_size_t(size))
 
 
 def keep(name, make):
     if name not in kept:
         kept[name] = make()
     return kept[name]
-
-
-def checked(tensor):
-    if not served(tensor):
-        raise RuntimeError("the preload does not serve torch's pinned memory: see what it says above")
-    return tensor
-
-
-def start():
-    """Everything that a process does once: the context, torch's first pinned tensor."""
-    context()
-    keep("tiny", lambda: checked(pinned(1)))
-    return [1]
 
 
 def first(size):
