@@ -1,5 +1,5 @@
-/* The fake driver itself (tests/programs/fake_cuda.c): giving a registration back waits for the device and holds up launches,
- * as the real one does. */
+/* The fake driver itself (tests/programs/fake_cuda.c): giving a registration back waits for the device and holds up
+ * launches, as the real one does. */
 #include "suite.h"
 
 #include <dlfcn.h>
