@@ -207,6 +207,7 @@ END_TEST
 START_TEST(no_thread_of_the_program_waits_for_the_device)
 {
     start();
+    setenv("FAKE_CUDA_PATIENCE", "10000", 1); /* whoever else waits */
     static char elsewhere[2][100];
     void *(*fake_stream)(int) = (void *(*)(int))dlsym(library, "fake_stream");
     void (*fake_run)(void *) = (void (*)(void *))dlsym(library, "fake_run");

@@ -16,6 +16,7 @@
 static void *(*fake_stream)(int);
 static void (*fake_run)(void *), (*fake_capture)(void *, int), (*fake_start)(int);
 static void (*fake_again)(void *), (*fake_refuse)(void *, int), (*fake_callback)(int), (*fake_destroy)(void *);
+static void (*fake_works)(int);
 static void *(*fake_context)(void);
 static size_t (*fake_count)(char);
 static int (*copy)(void *, const void *, size_t, int, void *);
@@ -39,6 +40,7 @@ static void start(void)
     *(void **)&fake_callback = dlsym(library, "fake_callback");
     *(void **)&fake_context = dlsym(library, "fake_context");
     *(void **)&fake_destroy = dlsym(library, "fake_destroy");
+    *(void **)&fake_works = dlsym(library, "fake_works");
     *(void **)&fake_count = dlsym(library, "fake_count");
     *(void **)&copy = dlsym(library, "cudaMemcpyAsync");
     fake_start(1);
@@ -357,6 +359,7 @@ static void *churn(void *stream)
 START_TEST(many_threads_and_streams)
 {
     start();
+    fake_works(1); /* threads trim while others have work under way */
     pthread_t threads[6];
     for (int i = 0; i < 6; i++) {
         pthread_create(&threads[i], NULL, churn, fake_stream(1));

@@ -16,6 +16,7 @@ torch_python=${PINTENSOR_TEST_PYTHON-}
 ops_019=${PINTENSOR_TEST_OPS_019-}
 ops_018=${PINTENSOR_TEST_OPS_018-}
 for name in ${!PINTENSOR_@}; do unset "$name"; done
+export FAKE_CUDA_PATIENCE=0 # no registration goes back while the device is busy: it would hold up launches
 unset LD_PRELOAD RANK OMPI_COMM_WORLD_RANK PMIX_RANK PMI_RANK SLURM_PROCID
 python=$(command -v python3 || echo "$torch_python")
 

@@ -1,7 +1,7 @@
 # The tests. Suites link the core itself, so that they reach what the libraries hide; scripts run the real preload.
 check_suites = tests/check_text tests/check_options tests/check_segments tests/check_arena tests/check_free_cache \
 	tests/check_table tests/check_growth tests/check_block tests/check_many tests/check_api tests/check_fork \
-	tests/check_driver tests/check_in_flight tests/check_magazine
+	tests/check_driver tests/check_in_flight tests/check_magazine tests/check_fake
 preload_tests = tests/preload_symbols.sh tests/preload_exit.sh tests/preload_limits.sh tests/preload_lifetime.sh \
 	tests/preload_dtypes.sh tests/preload_symbolic.sh tests/preload_link.sh tests/preload_harm.sh \
 	tests/preload_leaf.sh tests/preload_cuda.sh tests/preload_bridge.sh tests/preload_bridge_fails.sh
@@ -22,6 +22,7 @@ tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)
+tests_check_fake_LDADD = $(CHECK_LIBS)
 
 # Stands in for CUDA, under the name that its driver has.
 tests/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c

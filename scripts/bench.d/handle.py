@@ -1,7 +1,11 @@
 """DeepSpeed's handles driven by lines on stdin, each answered by a line of numbers: measure.py starts this with a library
 preloaded or without. Commands: see the functions below. Times are in seconds, sizes in bytes."""
 
+import collections
 import ctypes
+import itertools
+import random
+import threading
 import time
 
 import torch
@@ -58,6 +62,38 @@ def small(count, size):
     for tensor in tensors:
         free(tensor)
     return [after - before]
+
+
+rounds = itertools.count()
+
+
+def vary(threads, least, most, kept, turns):
+    """Threads that each make blocks of any size and free the one made `kept` turns ago; a block's time. The sizes of a round
+    are the same with the preload and without, and other than those of the rounds before."""
+    seed = 1000 * next(rounds)
+    draws = [random.Random(seed + number) for number in range(threads)]
+    sizes = [[draw.randint(least, most) for _ in range(turns)] for draw in draws]
+    start, ends = threading.Barrier(threads + 1), [0.0] * threads
+
+    def work(number):
+        tensors = collections.deque()
+        start.wait()
+        for size in sizes[number]:
+            tensors.append(new(size, byte))
+            if len(tensors) > kept:
+                free(tensors.popleft())
+        ends[number] = clock()
+        for tensor in tensors:
+            free(tensor)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    start.wait()
+    begin = clock()
+    for worker in workers:
+        worker.join()
+    return [(max(ends) - begin) / (threads * turns)]
 
 
 def replay(path):

@@ -6,6 +6,7 @@ rows is a difference or a plain time: the table says which.
 """
 
 import argparse
+import functools
 import json
 import mmap
 import os
@@ -15,8 +16,10 @@ import sys
 import tempfile
 import threading
 
+from serve import proc_bytes
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-MiB, GiB = 1 << 20, 1 << 30
+KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 SECOND, BYTE, RATE, ONE, PASS = "s", "B", "B/s", "1", "pass"
 
 
@@ -100,6 +103,10 @@ def preloaded():
     return handle(ARGUMENTS.preload)
 
 
+def trace_file(name):
+    return os.path.join(HERE, "traces", name + ".trace")
+
+
 def median(values):
     return statistics.median(values)
 
@@ -165,7 +172,7 @@ def first_touch():
 
 
 def locked_zero():
-    trace = os.path.join(HERE, "zero.trace")
+    trace = trace_file("zero")
     with capi("questions") as ours, handle() as stock:
         locked, live = ours.ask("replay", trace)
         stock_locked, _ = stock.ask("replay", trace)
@@ -227,6 +234,72 @@ def first_touch_bar():
         return 1
 
 
+def torch_pins(trace, divisor):
+    """What torch's own allocator makes of a trace, powers of two that are kept for ever: blocks pinned, their bytes, and the
+    most alive at once."""
+    free, sizes, blocks, pinned, live, peak = {}, [], 0, 0, 0, 0
+    with open(trace) as lines:
+        for line in lines:
+            if line[0] == "+":
+                size = max(int(line) // divisor, 1)
+                sizes.append(size)
+                rounded = 1 << (size - 1).bit_length()
+                if free.get(rounded):
+                    free[rounded] -= 1
+                else:
+                    blocks, pinned = blocks + 1, pinned + rounded
+                live += size
+                peak = max(peak, live)
+            elif line[0] == "-":
+                size = sizes[-int(line)]
+                rounded = 1 << (size - 1).bit_length()
+                free[rounded] = free.get(rounded, 0) + 1
+                live -= size
+    return blocks, pinned, peak
+
+
+def traced(name):
+    """Replays a trace of pinned memory on the tests' driver, so that memory is registered as on a GPU."""
+    trace, divisor = trace_file(name), 1
+    with open(trace) as lines:
+        origin = next(lines).strip("# \n")
+    # Registering takes the memory, as its pages have to be there.
+    while torch_pins(trace, divisor)[2] * 5 // 4 > proc_bytes("/proc/meminfo", "MemAvailable:") - GiB:
+        divisor *= 2
+    blocks, pinned, _ = torch_pins(trace, divisor)
+    with Server(built("replay"), patience=600, FAKE_DRIVER=built("libcuda.so.1")) as replay:
+        made, gone, worst, then, live, locked, met, elapsed = replay.ask("replay", divisor, trace)
+    divided = f", sizes divided by {divisor}" if divisor > 1 else ""
+    note(f"{origin}{divided}: {made:.0f} registrations, {gone:.0f} taken back, {met:.0f} of these while the device was busy; "
+         f"locked / alive so far {worst:.3f} at most, {then / live:.3f} when {live / MiB:.0f} MiB were alive, the most; "
+         f"{elapsed:.1f} s")
+    return {
+        f"trace_{name}": (BYTE, locked, pinned, locked / live),
+        f"trace_{name}_registrations": (ONE, made, blocks, made / blocks),
+    }
+
+
+# The loops of gpu.py's rows of the same names: threads, sizes from and to, blocks that each thread keeps, our turns, stock's.
+VARY = {
+    "vary_cpu_4MiB": (1, 4 * KiB, 4 * MiB, 4, 2000, 100),
+    "vary_cpu_4MiB_8_threads": (8, 4 * KiB, 4 * MiB, 4, 500, 25),
+    "vary_cpu_256KiB": (1, KiB, 256 * KiB, 8, 4000, 400),
+    "vary_cpu_64MiB": (1, 4 * MiB, 64 * MiB, 2, 400, 20),
+}
+
+
+def vary_cpu(name):
+    """The second round of both: in the first, ours locks what it will need."""
+    threads, least, most, kept, turns, stock_turns = VARY[name]
+    with preloaded() as ours, handle() as stock:
+        loop = "vary", threads, least, most, kept
+        ours_first = ours.ask(*loop, turns)[0]
+        stock.ask(*loop, stock_turns)
+        ours_s, stock_s = ours.ask(*loop, turns)[0], stock.ask(*loop, stock_turns)[0]
+    note(f"{name}: a block takes {ours_first * 1e6:.1f} us in the first round")
+    return {name: (SECOND, ours_s, stock_s, ours_s / stock_s)}
+
+
 # Row: what measures it, what `ratio` is, the bar as (comparison, value).
 ROWS = {
     "reuse_64MiB": (reuse, "peer/ours", (">=", 20000)),
@@ -243,10 +316,16 @@ ROWS = {
     "python_cycle_4KiB": (python_cycle, "ours-peer", ("<=", 1.5e-6)),
     "bounce_write_64MiB": (bounce_write, "peer/ours", (">=", 1.6)),
     "child_start": (child_start, "ours-peer", ("<=", 0.5e-3)),
+    **{name: (functools.partial(vary_cpu, name), "ours/peer", ("<=", 0.1)) for name in VARY},
 }
+for trace_, most_ in ("zero3", 1.03), ("loader", 1.25), ("save_on_cpu", 1.25), ("random", 1.25):
+    measure_ = functools.partial(traced, trace_)
+    ROWS[f"trace_{trace_}"] = (measure_, "ours/alive", ("<=", most_))
+    ROWS[f"trace_{trace_}_registrations"] = (measure_, "ours/peer", None)
 PEERS = """ours is pintensor. peer is DeepSpeed's own op from Python, without the preload (JIT builds of it are -O0 in effect), except:
 reuse_vs_raw: jemalloc on a locked arena, nothing else. reuse_1GiB: our 64 MiB. is_managed_growth: ours with 10 blocks alive.
-python_cycle_4KiB: an interposer that does nothing. child_start: without the preload. No peer: is_managed_foreign."""
+python_cycle_4KiB: an interposer that does nothing. child_start: without the preload. No peer: is_managed_foreign.
+trace_*: what torch's own allocator would pin and register, by the trace."""
 
 
 def note(text):

@@ -4,22 +4,30 @@
  *   fake_start(device)   initialises the driver and makes the device's context, as a CUDA program does; -1: no context
  *   fake_stop()          the driver shuts down
  *   fake_count(what)     'c' calls that need a context, 'e' events, 's' ranges registered now, 'r' registrations ever, 'w' how
- *                        often this thread waited for the device, 'h' calls of cudaHostRegister that came here
+ *                        often this thread waited for the device, 'h' calls of cudaHostRegister that came here, 'l' how often
+ *                        giving a registration back met work in flight, 'b' how many such calls are blocked now, 'd' how
+ *                        often one of them held up a thread that had work for a stream
  *   fake_holds(p, len)   whether exactly this range is registered
  *   fake_within(p, len)  whether one registration covers it, as a copy needs
  *   fake_stream(device)  a stream; what it is given is done when fake_run(stream) is called, not before
+ *   fake_works(on)       the device does its work by itself for who gives a registration back, which else nobody may do
+ *   fake_launch(stream)  gives it work that uses no memory of ours
  *   fake_capture(s, on)  the stream begins or ends to be captured
  *   fake_again(s)        the stream is destroyed, and its handle another one's
  *   fake_refuse(s, on)   no event can be recorded on the stream
  *   fake_callback(on)    this thread is in a host callback, in which the driver answers next to nothing
  *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
  *
- * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory) */
+ * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory)
+ * FAKE_CUDA_PATIENCE=MS     how long giving a registration back waits for a busy device before that is a broken rule, 10,000
+ *                           unless told; 0: it must not meet work at all */
+#include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { OK, INVALID_VALUE, OUT_OF_MEMORY, NOT_INITIALIZED, DEINITIALIZED };
@@ -28,6 +36,7 @@ enum { NOT_READY = 600, ILLEGAL_STATE = 401, CAPTURED_EVENT = 907 };
 enum { DEVICES = 4, MOST = 65536, STREAMS = 64, CONTEXTS = 8, COPIES = 1024, GLOBAL = 0, RELAXED = 2 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t progress = PTHREAD_COND_INITIALIZER; /* work was done, or a blocked call went on */
 static pid_t started_by;
 static int stopped, active[DEVICES], retained[DEVICES];
 static struct {
@@ -59,7 +68,9 @@ struct event {
     struct event *next;
 };
 static struct event *all_events;
-static __thread size_t waits; /* this thread's calls that wait for a device that is busy */
+static int works;
+static size_t met, blocked, held_up; /* 'l', 'b' and 'd' of fake_count() */
+static __thread size_t waits;        /* this thread's calls that wait for a device that is busy */
 static __thread int mode = GLOBAL, depth, mine[16], in_callback;
 
 static void broken(const char *rule)
@@ -92,12 +103,26 @@ void fake_start(int device)
 
 void fake_stop(void)
 {
+    pthread_mutex_lock(&mutex);
     stopped = 1;
+    pthread_cond_broadcast(&progress);
+    pthread_mutex_unlock(&mutex);
 }
 
 size_t fake_count(char what)
 {
-    return what == 'w' ? waits : what == 'c' ? calls : what == 'e' ? events : what == 's' ? held_count : what == 'r' ? ever : through_the_runtime;
+    pthread_mutex_lock(&mutex);
+    size_t count = what == 'w'   ? waits
+                   : what == 'c' ? calls
+                   : what == 'e' ? events
+                   : what == 's' ? held_count
+                   : what == 'r' ? ever
+                   : what == 'l' ? met
+                   : what == 'b' ? blocked
+                   : what == 'd' ? held_up
+                                 : through_the_runtime;
+    pthread_mutex_unlock(&mutex);
+    return count;
 }
 
 static size_t place_of(const void *p)
@@ -270,6 +295,106 @@ static void refuse_in_flight(uintptr_t at, size_t len, const char *rule)
     }
 }
 
+static unsigned long sum_of(const unsigned char *p, size_t bytes)
+{
+    unsigned long sum = bytes;
+    for (size_t i = 0; i < bytes; i++) {
+        sum = sum * 31 + p[i];
+    }
+    return sum;
+}
+
+/* With the mutex held. */
+static void run(struct stream *s)
+{
+    for (size_t i = 0; i < COPIES; i++) {
+        struct copy *c = &copies[i];
+        if (c->stream == s) {
+            if (sum_of(c->from, c->bytes) != c->sum) {
+                broken("what a copy had to read was changed before it was done");
+            }
+            memcpy(c->to, c->from, c->bytes);
+            c->stream = NULL;
+        }
+    }
+    s->done = s->given;
+    pthread_cond_broadcast(&progress);
+}
+
+/* Streams that have work which is not done; with the mutex held. Of the streams that are one a thread it sees this thread's.
+ * What is left in a destroyed context is nobody's. */
+static size_t busy(void)
+{
+    size_t count = (size_t)(legacy.given > legacy.done) + (per_thread.given > per_thread.done);
+    for (int i = 0; i < stream_count; i++) {
+        const struct stream *s = &streams[i];
+        count += s->given > s->done && (s->device < DEVICES || !destroyed[s->device - DEVICES]);
+    }
+    return count;
+}
+
+/* Waits for progress, at most till then; false if none came. */
+static int waited(const struct timespec *until)
+{
+    return pthread_cond_timedwait(&progress, &mutex, until) != ETIMEDOUT;
+}
+
+static struct timespec patience_ends(void)
+{
+    const char *told = getenv("FAKE_CUDA_PATIENCE");
+    unsigned long ms = told != NULL ? strtoul(told, NULL, 10) : 10000;
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += (time_t)(ms / 1000) + (t.tv_nsec + (long)(ms % 1000) * 1000000) / 1000000000;
+    t.tv_nsec = (t.tv_nsec + (long)(ms % 1000) * 1000000) % 1000000000;
+    return t;
+}
+
+/* Seen on an H100, driver 13.0: giving a registration back waits for all that the device was given, on every stream and
+ * whatever the memory, and no thread can give it more meanwhile (6.8 s, with a kernel that waited for such a launch). With the
+ * mutex held, which it lets go of. */
+static void wait_for_the_device(void)
+{
+    size_t streams_busy = busy();
+    if (streams_busy == 0) {
+        return;
+    }
+    waits += streams_busy;
+    met++;
+    if (works) {
+        run(&legacy);
+        run(&per_thread);
+        for (int i = 0; i < stream_count; i++) {
+            run(&streams[i]);
+        }
+        return;
+    }
+    struct timespec until = patience_ends();
+    blocked++;
+    while (busy() > 0 && running() == OK) {
+        if (!waited(&until) && busy() > 0) {
+            broken("a registration was given back while the device was busy, and nobody did the work: a deadlock");
+        }
+    }
+    blocked--;
+    pthread_cond_broadcast(&progress);
+}
+
+/* What every way of giving a stream work begins with; with the mutex held, which it lets go of. A forked child has copied the
+ * count of calls that are blocked in its parent. */
+static void launch(void)
+{
+    if (blocked > 0 && running() == OK) {
+        struct timespec until = patience_ends();
+        held_up++;
+        while (blocked > 0) {
+            if (!waited(&until) && blocked > 0) {
+                broken("a launch waits for a registration to be given back, which waits for the device: a deadlock");
+            }
+        }
+    }
+}
+
 int cuMemHostUnregister(void *p)
 {
     int error = may_call("a registration given back outside of relaxed capture mode");
@@ -280,9 +405,9 @@ int cuMemHostUnregister(void *p)
             broken("what was given back is not the start of a registration");
         }
         refuse_in_flight(held[i].at, held[i].len, "memory was given back while a copy used it");
-        /* Seen on an H100, driver 13.0: this waits for all that the device was given, whatever the memory. */
-        for (int s = 0; s < stream_count; s++) {
-            waits += streams[s].given > streams[s].done;
+        wait_for_the_device();
+        if ((i = place_of(p)) == held_count) {
+            broken("a registration was given back twice at once");
         }
         held[i] = held[--held_count];
         pthread_mutex_unlock(&mutex);
@@ -316,6 +441,11 @@ void fake_refuse(void *handle, int on)
     stream_of(handle)->refusing = on;
 }
 
+void fake_works(int on)
+{
+    works = on;
+}
+
 void fake_callback(int on)
 {
     in_callback = on;
@@ -347,34 +477,26 @@ void *fake_context(void)
 
 void fake_destroy(void *stream)
 {
+    pthread_mutex_lock(&mutex);
     destroyed[stream_of(stream)->device - DEVICES] = 1;
-}
-
-static unsigned long sum_of(const unsigned char *p, size_t bytes)
-{
-    unsigned long sum = bytes;
-    for (size_t i = 0; i < bytes; i++) {
-        sum = sum * 31 + p[i];
-    }
-    return sum;
+    pthread_cond_broadcast(&progress);
+    pthread_mutex_unlock(&mutex);
 }
 
 /* All that the stream was given so far is done now. */
 void fake_run(void *handle)
 {
+    pthread_mutex_lock(&mutex);
+    run(stream_of(handle));
+    pthread_mutex_unlock(&mutex);
+}
+
+void fake_launch(void *handle)
+{
     struct stream *s = stream_of(handle);
     pthread_mutex_lock(&mutex);
-    for (size_t i = 0; i < COPIES; i++) {
-        struct copy *c = &copies[i];
-        if (c->stream == s) {
-            if (sum_of(c->from, c->bytes) != c->sum) {
-                broken("what a copy had to read was changed before it was done");
-            }
-            memcpy(c->to, c->from, c->bytes);
-            c->stream = NULL;
-        }
-    }
-    s->done = s->given;
+    launch();
+    s->given += !s->capturing;
     pthread_mutex_unlock(&mutex);
 }
 
@@ -461,9 +583,12 @@ int cuEventRecord(void *event, void *handle)
     }
     if (error == OK) {
         struct event *e = event;
+        pthread_mutex_lock(&mutex);
+        launch();
         e->stream = s;
         e->number = s->given;
         e->captured = s->capturing;
+        pthread_mutex_unlock(&mutex);
     }
     return error;
 }
@@ -497,6 +622,7 @@ int cuCtxSynchronize(void)
 static int copy_later(void *to, const void *from, size_t bytes, struct stream *s)
 {
     pthread_mutex_lock(&mutex);
+    launch();
     size_t i = 0;
     while (i < COPIES && copies[i].stream != NULL) {
         i++;
