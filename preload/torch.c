@@ -40,11 +40,11 @@ static uint32_t manager(bool make)
     return pt_managers_of(&key, make);
 }
 
-static uint64_t made(void)
+static uint64_t registrations(void)
 {
-    struct pt_counters *c = &pt_table()->counters;
-    return atomic_load_explicit(&c->allocated, memory_order_relaxed) -
-           atomic_load_explicit(&c->reused, memory_order_relaxed);
+    uint64_t made, taken_back;
+    pt_driver_counts(&made, &taken_back);
+    return made;
 }
 
 static size_t drop(void *data)
@@ -73,7 +73,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
     struct pt_request q = {
         .manager = manager(true), .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_TORCH, .caller = caller};
     struct pt_block block;
-    uint64_t before = made();
+    uint64_t before = registrations();
     int error = pt_block_alloc(&q, &block);
     /* It may have been locked before there was a context, and torch's pinned memory has to be the device's too. */
     if (error == 0 && !pt_pool_register(block.base, bytes) && pt_driver_ready()) {
@@ -81,7 +81,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
         return -ENODEV;
     }
     if (error == 0) {
-        *out = (struct pintensor_bridge_block){.data = block.base, .fresh = made() != before};
+        *out = (struct pintensor_bridge_block){.data = block.base, .fresh = registrations() != before};
     } else if (error != -ENODEV) {
         struct pt_text t;
         pt_text_init(&t, text, sizeof text, -1);
@@ -101,16 +101,14 @@ static void trim(void)
     (void)pt_upkeep_trim();
 }
 
-static void stats(struct pintensor_bridge_stats *out, bool blocks)
+static void stats(struct pintensor_bridge_stats *out)
 {
     *out = (struct pintensor_bridge_stats){0};
-    if (!pt_owner_owns()) {
-        return;
-    }
-    out->locked = pt_pin_bytes();
-    uint32_t count = blocks ? atomic_load(&pt_table()->records) : 0;
-    for (uint32_t number = 1; number < count; number++) {
-        out->blocks += pt_table_record(number)->state != PT_FREE;
+    if (pt_owner_owns()) {
+        uint64_t taken_back;
+        pt_driver_counts(&out->registrations, &taken_back);
+        out->registrations -= taken_back;
+        out->locked = pt_pin_bytes();
     }
 }
 

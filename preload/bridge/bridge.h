@@ -15,8 +15,8 @@ extern "C" {
 /* Memory freed through one door serves the next request at another, so what waits is nobody's: these figures are those
  * of all doors together. */
 struct pintensor_bridge_stats {
-    uint64_t locked; /* bytes, in use and waiting */
-    uint64_t blocks; /* that hold them */
+    uint64_t locked;        /* bytes, in use and waiting */
+    uint64_t registrations; /* with the device that hold memory now: torch's segments */
 };
 
 struct pintensor_bridge_block {
@@ -44,8 +44,7 @@ struct pintensor_bridge_calls {
     /* Gives back all that is not in use. */
     void (*trim)(void);
 
-    /* Looks at every block when `blocks` is asked for. */
-    void (*stats)(struct pintensor_bridge_stats *out, bool blocks);
+    void (*stats)(struct pintensor_bridge_stats *out);
 };
 
 /* Takes torch's pinned memory over from here on. Blocks that torch made before stay torch's. Returns NULL, or what is

@@ -100,7 +100,6 @@ class Allocator final : public at::HostAllocator
         bytes_.add(static_cast<int64_t>(bytes));
         if (block.fresh) {
             lock_time_.add(begin);
-            locks_.add(1);
             buckets_[static_cast<size_t>(std::bit_width(bytes - 1))]++;
             locked();
         }
@@ -148,7 +147,7 @@ class Allocator final : public at::HostAllocator
     at::HostStats get_stats() override
     {
         at::HostStats stats = stock_->get_stats();
-        locks_.set(locked(true).blocks);
+        locked();
 #if TORCH_VERSION_MINOR >= 10
         requests_.add_to(stats.active_requests);
         bytes_.add_to(stats.active_bytes);
@@ -188,7 +187,7 @@ class Allocator final : public at::HostAllocator
     void reset_peak_stats() override
     {
         stock_->reset_peak_stats();
-        locks_.set(locked(true).blocks);
+        locked();
         for (Count *count : {&requests_, &bytes_, &locks_, &locked_}) {
             count->reset_peak();
         }
@@ -255,12 +254,13 @@ class Allocator final : public at::HostAllocator
 #endif
 
   private:
-    pintensor_bridge_stats locked(bool blocks = false)
+    // Looks at what is locked now.
+    void locked()
     {
         pintensor_bridge_stats now;
-        calls->stats(&now, blocks);
+        calls->stats(&now);
         locked_.set(now.locked);
-        return now;
+        locks_.set(now.registrations);
     }
 
     // Whether a graph is captured here whose private pool is to hold this.

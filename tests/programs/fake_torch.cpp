@@ -87,7 +87,7 @@ void figures()
     host()->empty_cache();
     holds("figures: an empty cache holds less", stat("held").current <= held - (2 << 20));
     holds("figures: what is locked came and went",
-          stat("held").current >= 1 << 20 && stat("segments").current == stat("requests").current);
+          stat("held").current >= 1 << 20 && stat("segments").current >= 1 && stat("segments").freed >= 1);
 }
 
 void facts()
