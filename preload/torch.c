@@ -15,6 +15,7 @@
 #include "memory/pin.h"
 #include "pool/in_flight.h"
 #include "pool/pool.h"
+#include "pool/supply.h"
 #include "pool/upkeep.h"
 #include "stock.h"
 #include "torch_door.h"
@@ -40,13 +41,6 @@ static uint32_t manager(bool make)
     return pt_managers_of(&key, make);
 }
 
-static uint64_t registrations(void)
-{
-    uint64_t made, taken_back;
-    pt_driver_counts(&made, &taken_back);
-    return made;
-}
-
 static size_t drop(void *data)
 {
     if (!pt_owner_owns()) {
@@ -54,11 +48,14 @@ static size_t drop(void *data)
     }
     struct pt_found f = pt_table_find(data);
     struct pt_block block = {.base = data, .number = f.number, .generation = f.generation};
-    if (f.number == 0 || f.state != PT_LIVE || f.base != (uintptr_t)data) {
-        return 0; /* inherited */
-    }
-    (void)pt_block_release_block(manager(false), &block, CALLER);
-    return f.asked;
+    bool ours = f.number != 0 && f.base == (uintptr_t)data; /* else inherited */
+    return ours && pt_block_end(&block) ? f.asked : 0;
+}
+
+/* Whether the block is the device's too: it may have been locked before there was a context. */
+static bool registered(const struct pt_block *block, size_t bytes)
+{
+    return (pt_table_record(block->number)->flags & PT_REGISTERED) != 0 || pt_pool_register(block->base, bytes);
 }
 
 static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block *out, const char **why)
@@ -73,15 +70,13 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
     struct pt_request q = {
         .manager = manager(true), .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_TORCH, .caller = caller};
     struct pt_block block;
-    uint64_t before = registrations();
     int error = pt_block_alloc(&q, &block);
-    /* It may have been locked before there was a context, and torch's pinned memory has to be the device's too. */
-    if (error == 0 && !pt_pool_register(block.base, bytes) && pt_driver_ready()) {
+    if (error == 0 && !registered(&block, bytes) && pt_driver_ready()) {
         (void)drop(block.base);
         return -ENODEV;
     }
     if (error == 0) {
-        *out = (struct pintensor_bridge_block){.data = block.base, .fresh = registrations() != before};
+        *out = (struct pintensor_bridge_block){.data = block.base, .locking_us = pt_supply_spent() / 1000};
     } else if (error != -ENODEV) {
         struct pt_text t;
         pt_text_init(&t, text, sizeof text, -1);

@@ -21,7 +21,7 @@ struct pintensor_bridge_stats {
 
 struct pintensor_bridge_block {
     void *data;
-    bool fresh; /* memory had to be locked for it (with threads that allocate at once: for one of theirs) */
+    uint64_t locking_us; /* how long locking took; 0: memory was there */
 };
 
 /* What the preload does for the bridge. Any thread may call any of it; none throws. */

@@ -89,7 +89,6 @@ class Allocator final : public at::HostAllocator
             }
             has_context_ = true;
         }
-        auto begin = Duration::clock::now();
         pintensor_bridge_block block;
         const char *why;
         if (calls->alloc(bytes, __builtin_return_address(0), &block, &why) != 0) {
@@ -98,8 +97,8 @@ class Allocator final : public at::HostAllocator
         }
         requests_.add(1);
         bytes_.add(static_cast<int64_t>(bytes));
-        if (block.fresh) {
-            lock_time_.add(begin);
+        if (block.locking_us != 0) {
+            lock_time_.add(static_cast<int64_t>(block.locking_us));
             buckets_[static_cast<size_t>(std::bit_width(bytes - 1))]++;
             locked();
         }
@@ -140,7 +139,7 @@ class Allocator final : public at::HostAllocator
     {
         auto begin = Duration::clock::now();
         calls->trim();
-        unlock_time_.add(begin);
+        unlock_time_.add_since(begin);
         stock_->empty_cache();
     }
 

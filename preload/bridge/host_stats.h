@@ -67,10 +67,14 @@ class Duration
   public:
     using clock = std::chrono::steady_clock;
 
-    void add(clock::time_point begin)
+    void add_since(clock::time_point begin)
     {
         using std::chrono::microseconds;
-        int64_t us = std::chrono::duration_cast<microseconds>(clock::now() - begin).count();
+        add(std::chrono::duration_cast<microseconds>(clock::now() - begin).count());
+    }
+
+    void add(int64_t us)
+    {
         total_ += us;
         count_++;
         lift(max_, us);

@@ -35,6 +35,7 @@ struct map {
 };
 
 static struct map current;
+struct pt_record *pt_table_records; /* the current map's */
 static struct map ancestors[ANCESTORS_MOST];
 static size_t ancestor_count;
 static uint32_t free_records;
@@ -57,6 +58,11 @@ static int open_extents(struct extent *extents, uint32_t count)
         extents_open = need;
     }
     return error;
+}
+
+static struct pt_record *record_of(const struct map *m, uint32_t number)
+{
+    return (struct pt_record *)((char *)m->table + m->table->records_at) + number;
 }
 
 int pt_table_init(int rank)
@@ -104,22 +110,13 @@ int pt_table_init(int rank)
     };
     free_records = 0;
     current = m;
+    pt_table_records = record_of(&current, 0);
     return 0;
 }
 
 struct pt_table *pt_table(void)
 {
     return current.table;
-}
-
-static struct pt_record *record_of(const struct map *m, uint32_t number)
-{
-    return (struct pt_record *)((char *)m->table + m->table->records_at) + number;
-}
-
-struct pt_record *pt_table_record(uint32_t number)
-{
-    return record_of(&current, number);
 }
 
 struct pt_site *pt_table_site(uint32_t number)
@@ -282,10 +279,12 @@ void pt_table_write_end(struct pt_record *r)
 {
     struct extent *e = extent_of(&current, (uint32_t)(r - pt_table_record(0)));
     bool counts = r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0;
-    atomic_store_explicit(&e->where, 0, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(&e->asked, r->asked, memory_order_relaxed);
+    if (atomic_load_explicit(&e->where, memory_order_relaxed) != 0) {
+        atomic_store_explicit(&e->where, 0, memory_order_relaxed);
+        atomic_thread_fence(memory_order_release);
+    }
     if (counts) {
+        atomic_store_explicit(&e->asked, r->asked, memory_order_relaxed);
         atomic_store_explicit(&e->where, r->base | (uint64_t)r->generation << 48, memory_order_release);
     }
     uint32_t before = atomic_load_explicit(&r->sequence, memory_order_relaxed);

@@ -115,7 +115,13 @@ struct pt_table {
 int pt_table_init(int rank);
 struct pt_table *pt_table(void); /* NULL before the first block */
 
-struct pt_record *pt_table_record(uint32_t number);
+/* Read in line: every step of an allocation needs some. */
+extern struct pt_record *pt_table_records;
+static inline struct pt_record *pt_table_record(uint32_t number)
+{
+    return pt_table_records + number;
+}
+
 struct pt_site *pt_table_site(uint32_t number);
 const char *pt_table_string(uint32_t offset);
 

@@ -129,6 +129,45 @@ void pt_block_drop(const struct pt_block *block)
     watch();
 }
 
+/* As drop_kept(), of a block that nobody has to free besides. */
+static __attribute__((noinline)) bool end_kept(const struct pt_block *block)
+{
+    struct pt_magazine *m = pt_magazine_enter();
+    if (m == NULL) {
+        return false;
+    }
+    struct pt_record *r = pt_table_record(block->number);
+    bool kept = pt_magazine_keeps(m, r) && is_alive(r, block) && pt_magazine_put(m, block->number) == PT_MAGAZINE_PUT;
+    if (kept) {
+        pt_magazine_release(m, r);
+    }
+    pt_magazine_leave(m);
+    return kept;
+}
+
+bool pt_block_end(const struct pt_block *block)
+{
+    if (!pt_owner_owns() || block->number >= atomic_load(&pt_table()->records)) {
+        return false; /* a child's copy of what is its parent's */
+    }
+    if (pt_magazine_mine() && end_kept(block)) {
+        watch();
+        return true;
+    }
+    pt_lock_enter_noting();
+    struct pt_record *r = pt_table_record(block->number);
+    struct pt_magazine *keeper = pt_drain_hold(r);
+    bool alive = is_alive(r, block);
+    if (alive) {
+        pt_counters_release(r);
+        pt_pool_give(block->number, false, keeper);
+    } else {
+        leave(keeper);
+    }
+    watch();
+    return alive;
+}
+
 /* What is wrong with freeing this address, or FINE. With the lock held. */
 enum { FINE = -1 };
 static inline int judge_release(uint32_t manager, const void *address, const struct pt_found *f)

@@ -32,6 +32,10 @@ int pt_block_release(uint32_t manager, void *address, const void *caller);
 /* The same for one block and no other: -ESTALE if its memory is another block's by now. */
 int pt_block_release_block(uint32_t manager, const struct pt_block *block, const void *caller);
 
+/* Its only holder gives the block back: what pt_block_release_block and pt_block_drop do together, in one go. False: it was not
+ * alive. */
+bool pt_block_end(const struct pt_block *block);
+
 /* The last tensor of the block is gone. */
 void pt_block_drop(const struct pt_block *block);
 

@@ -3,22 +3,28 @@
 #include "memory/owner.h"
 #include "pool/lock.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
-#include <string.h>
 
 #define MANAGERS_MOST 1024
 
+/* Written with the pool's lock held; looked up without, since every allocation through a door does. A key that is there
+ * already stands for the same number until its object is gone, which is nobody's to ask about then. */
 static struct {
     struct {
-        const void *key;
-        uint32_t number;
+        const void *_Atomic key;
+        _Atomic uint32_t number;
     } managers[MANAGERS_MOST];
-    uint32_t used, last;
+    _Atomic uint32_t used;
+    uint32_t last;
 } state;
 
 void pt_managers_reset(void)
 {
-    memset(state.managers, 0, sizeof state.managers);
+    for (uint32_t i = 0; i < state.used; i++) {
+        state.managers[i].key = NULL;
+        state.managers[i].number = 0;
+    }
     state.used = 0;
 }
 
@@ -30,39 +36,48 @@ uint32_t pt_managers_new(void)
     return number;
 }
 
-/* Where the key is, or a free place, or MANAGERS_MOST. With the lock held. */
-static uint32_t place_of(const void *key)
+/* 0: there is none. */
+static uint32_t find(const void *key)
 {
-    uint32_t free_place = MANAGERS_MOST;
-    for (uint32_t i = 0; i < state.used; i++) {
-        if (state.managers[i].key == key) {
-            return i;
-        }
-        if (state.managers[i].key == NULL) {
-            free_place = i;
+    uint32_t used = atomic_load_explicit(&state.used, memory_order_acquire);
+    for (uint32_t i = 0; i < used; i++) {
+        if (atomic_load_explicit(&state.managers[i].key, memory_order_acquire) == key) {
+            return atomic_load_explicit(&state.managers[i].number, memory_order_relaxed);
         }
     }
-    return free_place < MANAGERS_MOST ? free_place : state.used;
+    return 0;
+}
+
+/* With the lock held: enters the key; 0 when there is no place left: such late comers are served, but not told apart. */
+static uint32_t enter(const void *key)
+{
+    uint32_t i = 0;
+    while (i < state.used && state.managers[i].key != NULL) {
+        i++;
+    }
+    if (i == MANAGERS_MOST) {
+        return 0;
+    }
+    state.managers[i].number = ++state.last;
+    atomic_store_explicit(&state.managers[i].key, key, memory_order_release);
+    if (i == state.used) {
+        atomic_store_explicit(&state.used, i + 1, memory_order_release);
+    }
+    return state.last;
 }
 
 uint32_t pt_managers_of(const void *key, bool make)
 {
-    uint32_t number = 0;
     if (!pt_owner_owns()) {
-        return 0; /* a forked child: the lock may be a lost thread's, the keys are its parent's */
+        return 0; /* a forked child: the keys are its parent's */
     }
-    pt_lock_enter();
-    uint32_t place = place_of(key);
-    if (place < MANAGERS_MOST) { /* late comers past that are still served, but not told apart */
-        bool known = place < state.used && state.managers[place].key == key;
-        if (!known && make) {
-            state.used += place == state.used;
-            state.managers[place].key = key;
-            state.managers[place].number = ++state.last;
-        }
-        number = known || make ? state.managers[place].number : 0;
+    uint32_t number = find(key);
+    if (number == 0 && make) {
+        pt_lock_enter();
+        number = find(key); /* another thread may have been faster */
+        number = number != 0 ? number : enter(key);
+        pt_lock_leave();
     }
-    pt_lock_leave();
     return number;
 }
 

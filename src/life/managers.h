@@ -1,4 +1,4 @@
-/* Managers: numbers for groups of blocks. DeepSpeed's are known by the object that stands for one. Takes the guard. */
+/* Managers: numbers for groups of blocks. DeepSpeed's are known by the object that stands for one. */
 #ifndef PT_MANAGERS_H
 #define PT_MANAGERS_H
 

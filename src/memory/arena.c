@@ -192,7 +192,7 @@ void *pt_arena_small(size_t size, size_t align, size_t *usable)
     int flags = MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
     enter();
     void *p = mallocx(size, flags);
-    *usable = p != NULL ? sallocx(p, flags) : 0;
+    *usable = p != NULL ? nallocx(size, flags) : 0;
     leave();
     return p;
 }

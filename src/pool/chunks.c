@@ -128,17 +128,19 @@ static enum pt_free_kind free_kind(const struct pt_record *r)
     }
 }
 
-static void set_state(struct pt_record *r, enum pt_state now)
+/* A part's state and size; it is locked unless it is a hole. */
+static void set_part(struct pt_record *r, enum pt_state now, size_t len)
 {
     state.holes += (now == PT_HOLE) - (size_t)(r->state == PT_HOLE);
     pt_table_write_begin(r);
     r->state = (uint8_t)now;
-    r->locked = now == PT_HOLE ? 0 : r->capacity;
+    r->capacity = len;
+    r->locked = now == PT_HOLE ? 0 : len;
     pt_table_write_end(r);
 }
 
-/* A part's record, in the state of its neighbour-to-be or busy; 0: there is no room. */
-static uint32_t new_part(uint32_t chunk, uintptr_t base, size_t len, enum pt_state now)
+/* A busy part's record; 0: there is no room. */
+static uint32_t new_part(uint32_t chunk, uintptr_t base, size_t len)
 {
     uint32_t number = pt_table_take_record();
     if (number == 0) {
@@ -146,31 +148,22 @@ static uint32_t new_part(uint32_t chunk, uintptr_t base, size_t len, enum pt_sta
     }
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
+    r->state = PT_BUSY;
     r->flags = PT_EXACT | (state.chunks[chunk].kind != PT_CHUNK_MLOCKED ? PT_REGISTERED : 0);
     r->base = base;
     r->asked = 0;
-    r->capacity = len;
+    r->locked = r->capacity = len;
     r->site = r->release_site = r->manager = 0;
     r->chunk = chunk;
     r->before = r->after = 0;
     r->uses = 0;
     atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
     pt_table_write_end(r);
-    set_state(r, now);
     if (pt_table_index(number) != 0) {
-        set_state(r, PT_BUSY);
         pt_table_give_record(number);
         return 0;
     }
     return number;
-}
-
-static void resize(struct pt_record *r, size_t len)
-{
-    pt_table_write_begin(r);
-    r->capacity = len;
-    r->locked = r->state == PT_HOLE ? 0 : len;
-    pt_table_write_end(r);
 }
 
 uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
@@ -181,7 +174,7 @@ uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
     }
     state.chunks[chunk] = (struct chunk){
         .base = base, .len = len, .used = len, .origin = chunk, .shares = 1, .kind = (uint8_t)kind};
-    uint32_t number = new_part(chunk, (uintptr_t)base, len, PT_BUSY);
+    uint32_t number = new_part(chunk, (uintptr_t)base, len);
     state.chunks[chunk].first = number;
     if (number == 0) {
         give_chunk(chunk);
@@ -189,23 +182,30 @@ uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
     return number;
 }
 
-void pt_chunks_cut(uint32_t number, size_t need, bool locked)
+/* The bytes of a busy part past `need` become one that is free, and waits since then; returns what is left of the part. */
+static size_t cut(uint32_t number, size_t need, bool locked, uint64_t since_ns)
 {
     struct pt_record *r = pt_table_record(number);
     size_t rest = r->capacity - need;
-    uint32_t tail = rest > 0 ? new_part(r->chunk, r->base + need, rest, PT_BUSY) : 0;
+    uint32_t tail = rest > 0 ? new_part(r->chunk, r->base + need, rest) : 0;
     if (tail == 0) {
-        return;
+        return r->capacity;
     }
     struct pt_record *t = pt_table_record(tail);
-    resize(r, need);
     t->before = number;
     t->after = r->after;
     if (t->after != 0) {
         pt_table_record(t->after)->before = tail;
     }
     r->after = tail;
-    (void)pt_chunks_give(tail, locked, r->born_ns);
+    (void)pt_chunks_give(tail, locked, since_ns);
+    return need;
+}
+
+void pt_chunks_cut(uint32_t number, size_t need, bool locked)
+{
+    struct pt_record *r = pt_table_record(number);
+    set_part(r, PT_BUSY, cut(number, need, locked, pt_table_now()));
 }
 
 void pt_chunks_take(uint32_t number, size_t need)
@@ -214,24 +214,24 @@ void pt_chunks_take(uint32_t number, size_t need)
     bool locked = r->state != PT_HOLE;
     pt_free_cache_remove(number, free_kind(r));
     use(chunk_of(r), r->capacity);
-    set_state(r, PT_BUSY);
-    pt_chunks_cut(number, need, locked);
+    state.holes -= !locked;
+    r->state = PT_BUSY; /* so that nothing joins with it */
+    set_part(r, PT_BUSY, cut(number, need, locked, r->born_ns));
 }
 
 /* The later of two neighbours, neither in the free cache, becomes part of the earlier one. */
 static void swallow(uint32_t number, uint32_t later)
 {
     struct pt_record *r = pt_table_record(number), *gone = pt_table_record(later);
-    size_t len = r->capacity + gone->capacity;
     uint64_t born = gone->born_ns;
     r->after = gone->after;
     if (r->after != 0) {
         pt_table_record(r->after)->before = number;
     }
     pt_table_unindex(later);
-    set_state(gone, PT_BUSY); /* a hole less, if it was one */
+    set_part(r, r->state, r->capacity + gone->capacity);
+    state.holes -= gone->state == PT_HOLE;
     pt_table_give_record(later);
-    resize(r, len);
     r->born_ns = born > r->born_ns ? born : r->born_ns;
     /* What is said of a wrong free() must not name a block that lay elsewhere. */
     r->site = r->release_site = 0;
@@ -254,7 +254,7 @@ uint32_t pt_chunks_give(uint32_t number, bool locked, uint64_t since_ns)
     struct chunk *c = chunk_of(r);
     unuse(c, r->capacity);
     r->born_ns = since_ns;
-    set_state(r, locked ? PT_CACHED : PT_HOLE);
+    set_part(r, locked ? PT_CACHED : PT_HOLE, r->capacity);
     uint32_t other = like_neighbour(r, r->after);
     if (other != 0) {
         swallow(number, other);

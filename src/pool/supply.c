@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <time.h>
 
 /* mlocked chunks are addresses only, so they are large: parts that lie side by side can be joined. */
 #define ADDRESSES_MOST ((size_t)1 << 30)
@@ -159,9 +160,25 @@ static uint32_t make_mlocked(size_t need, int *error)
     return number;
 }
 
-/* ---- */
+/* ---- either ---- */
 
-uint32_t pt_supply_make(size_t need, bool apart, int *error)
+static __thread uint64_t spent_ns; /* in pt_supply_make, until somebody asks */
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t pt_supply_spent(void)
+{
+    uint64_t ns = spent_ns;
+    spent_ns = 0;
+    return ns;
+}
+
+static uint32_t make(size_t need, bool apart, int *error)
 {
     (void)pt_driver_look(); /* what is made from here on may be registered */
     registers = pt_driver_ready();
@@ -177,6 +194,14 @@ uint32_t pt_supply_make(size_t need, bool apart, int *error)
         pt_budget_expect_less(need);
         pt_lock_leave();
     }
+    return number;
+}
+
+uint32_t pt_supply_make(size_t need, bool apart, int *error)
+{
+    uint64_t begin = now_ns();
+    uint32_t number = make(need, apart, error);
+    spent_ns += now_ns() - begin;
     return number;
 }
 

@@ -17,6 +17,9 @@ bool pt_supply_registers(void);
  * (pt_budget_spares). */
 uint32_t pt_supply_make(size_t need, bool apart, int *error);
 
+/* How long this thread was in there since it asked last, in nanoseconds. */
+uint64_t pt_supply_spent(void);
+
 /* The same, neither locked nor pending. */
 uint32_t pt_supply_make_pageable(size_t need, int *error);
 
