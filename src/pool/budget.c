@@ -208,14 +208,15 @@ static size_t wanted(size_t need, bool apart)
     if (state.debt >= peak / IN_DEBT && state.debt > 0) {
         return largest(round_up_to_eighth(need), pt_pages_up(peak / PARTS, PT_HUGE), small_chunk());
     }
-    return need < PT_HUGE ? small_chunk() : need;
+    return need < PT_HUGE ? small_chunk() : pt_pages_up(need, PT_HUGE);
 }
 
-/* `want`, or less where that is more than `most`, but never less than the request needs. */
+/* `want`, or less where that is more than `most`, but never less than the request needs. Whole huge pages where they fit: the
+ * rest of one costs more time in small pages than all of it. */
 static size_t at_most(size_t need, size_t want, ptrdiff_t most)
 {
     size_t least = need < PT_HUGE ? PT_HUGE : need;
-    size_t len = most > 0 && (size_t)most < want ? (size_t)most & ~(PT_PAGE - 1) : most > 0 ? want : 0;
+    size_t len = most > 0 && (size_t)most < want ? (size_t)most & ~(PT_HUGE - 1) : most > 0 ? want : 0;
     return len > least ? len : least;
 }
 

@@ -132,9 +132,22 @@ size_t pt_eviction_left(void)
     }
 }
 
-void pt_eviction_give_way(size_t tolerated)
+/* In steps of 50 us. */
+static void wait_for_less(size_t tolerated, unsigned steps)
 {
-    for (unsigned i = 0; i < 200 && state.bytes > tolerated; i++) {
-        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    for (unsigned i = 0; i < steps && state.bytes > tolerated; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
     }
+}
+
+void pt_eviction_give_way(void)
+{
+    size_t twentieth = pt_pin_bytes() / 20, much = (size_t)64 << 20;
+    wait_for_less(0, 20);
+    wait_for_less(twentieth > much ? twentieth : much, 400);
+}
+
+void pt_eviction_give_way_to_all(void)
+{
+    wait_for_less(0, 400);
 }

@@ -25,8 +25,9 @@ uint32_t pt_eviction_choose_mlocked(void);
  * back. */
 void pt_eviction_hole(uint32_t number);
 
-/* Before more memory is locked: lets the background thread get on with it, for 20 ms at most, while more than so many bytes of
- * what it was left are locked still. */
-void pt_eviction_give_way(size_t tolerated);
+/* After more memory was locked: lets the background thread get on with what it was left, for a millisecond at most if that is
+ * little, which is enough where no device has to be waited for, and for 20 if it is much. And all of it, for 20. */
+void pt_eviction_give_way(void);
+void pt_eviction_give_way_to_all(void);
 
 #endif

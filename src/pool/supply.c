@@ -20,9 +20,6 @@
 /* mlocked chunks are addresses only, so they are large: parts that lie side by side can be joined. */
 #define ADDRESSES_MOST ((size_t)1 << 30)
 
-/* Bytes on their way out that nobody waits for before more is locked. */
-#define LEAVING_MOST ((size_t)64 << 20)
-
 static _Atomic bool registers;
 
 void pt_supply_reset(void)
@@ -80,20 +77,22 @@ static uint32_t register_chunk(size_t len, bool small)
 
 static uint32_t make_registered(size_t need, bool apart)
 {
-    enum { TWENTIETH = 20 };
     pt_lock_enter();
     pt_upkeep_drain(); /* what threads keep must not pass for used */
     struct pt_plan plan = pt_budget_plan(need, apart);
     uint32_t evicted = choose_evicted(plan.evict);
     size_t len = pt_budget_fit(need, plan.len);
     pt_lock_leave();
-    pt_eviction_later(evicted);
-    pt_eviction_give_way(pt_pin_bytes() / TWENTIETH > LEAVING_MOST ? pt_pin_bytes() / TWENTIETH : LEAVING_MOST);
 
+    /* The new one first: the driver would have it wait for the others to go, and those for the device. */
     uint32_t number = register_chunk(len, plan.small);
-    if (number == 0 && len > need) {
+    if (number == 0) { /* there may be no memory for both */
+        (void)pt_eviction_now(evicted);
+        evicted = 0;
         number = register_chunk(need, false);
     }
+    pt_eviction_later(evicted);
+    pt_eviction_give_way();
     if (number != 0) {
         pt_lock_enter();
         pt_chunks_cut(number, need, true);

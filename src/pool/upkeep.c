@@ -177,7 +177,7 @@ size_t pt_upkeep_trim(void)
     uint32_t chosen = choose_registered(0);
     pt_lock_leave();
     size_t bytes = unlock_idle(pt_table_now()) + pt_eviction_now(chosen) + pt_eviction_left(), small = pt_segments_small_locked();
-    pt_eviction_give_way(0); /* what the background thread is at */
+    pt_eviction_give_way_to_all(); /* what the background thread is at */
     pt_arena_small_purge();
     pt_segments_unlock_ahead();
     size_t left = pt_segments_small_locked();
