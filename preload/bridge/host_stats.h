@@ -23,42 +23,52 @@ void lift(Number &high, int64_t to)
     }
 }
 
-// c10's Stat.
+// c10's Stat. What came and what went are counted, and nothing twice: each allocation pays for it.
 class Count
 {
   public:
     void add(int64_t n)
     {
-        lift(peak_, current_ += n);
-        (n > 0 ? allocated_ : freed_) += n > 0 ? n : -n;
+        if (n > 0) {
+            came_ += n;
+            lift(peak_, current());
+        } else {
+            went_ -= n;
+        }
     }
 
     // For what is looked at now and then: the difference came or went.
     void set(uint64_t now)
     {
-        add(static_cast<int64_t>(now) - current_);
+        add(static_cast<int64_t>(now) - current());
     }
 
     void add_to(Stat &stat) const
     {
-        stat.current += current_;
+        stat.current += current();
         stat.peak += peak_;
-        stat.allocated += allocated_;
-        stat.freed += freed_;
+        stat.allocated += came_ - came_before_;
+        stat.freed += went_ - went_before_;
     }
 
     void reset_accumulated()
     {
-        allocated_ = freed_ = 0;
+        came_before_ = came_.load();
+        went_before_ = went_.load();
     }
 
     void reset_peak()
     {
-        peak_ = current_.load();
+        peak_ = current();
     }
 
   private:
-    Number current_{0}, peak_{0}, allocated_{0}, freed_{0};
+    int64_t current() const
+    {
+        return came_ - went_;
+    }
+
+    Number came_{0}, went_{0}, peak_{0}, came_before_{0}, went_before_{0};
 };
 
 // c10's DurationStat: what locking took.

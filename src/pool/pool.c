@@ -68,7 +68,7 @@ static void begin(uint32_t number, const struct pt_birth *b, size_t pending, boo
         pt_upkeep_drain(); /* so that what threads keep counts for no peak */
     }
     atomic_store_explicit(&r->keeper, pt_magazine_mine() ? pt_magazine_keeper(r) : 0, memory_order_relaxed);
-    enter_record(r, b, ++pt_counters_serial, pt_table_now());
+    enter_record(r, b, ++pt_counters_serial, reused ? b->asked_ns : pt_table_now());
     pt_counters_alloc(r, reused, b->asked_ns);
     pt_budget_expect_less(pending);
     pt_budget_use(r);
