@@ -29,7 +29,7 @@ static struct pt_record *record(const void *p)
 /* What is in no magazine counts as cached at once; what is in one does not before it is gathered. */
 static bool kept(const void *p)
 {
-    return record(p)->state == PT_CACHED && record(p)->keeper != 0;
+    return record(p)->state == PT_CACHED && record(p)->owner != 0;
 }
 
 START_TEST(a_freed_block_is_kept_and_found_again)
@@ -66,7 +66,7 @@ START_TEST(blocks_of_another_kind_are_not_kept)
     pintensor_block small = alloc(100), large = alloc(4 * MIB);
     release(small);
     release(large);
-    ck_assert_uint_eq(record(large.data)->keeper, 0);
+    ck_assert_uint_eq(record(large.data)->owner, 0);
     for (unsigned i = 0; i < 1000; i++) { /* far more than are kept */
         pintensor_block b[40];
         for (unsigned k = 0; k < 40; k++) {

@@ -1,4 +1,4 @@
-/* The index from addresses to record numbers. Writers hold the guard, readers nothing. A leaf. */
+/* The index from addresses to record numbers. Writers hold the pool's lock, readers nothing. A leaf. */
 #ifndef PT_ADDRESS_MAP_H
 #define PT_ADDRESS_MAP_H
 

@@ -1,5 +1,5 @@
 /* The counters: what is alive, what was at the peak, and what the same requests would have cost elsewhere. Every call
- * with the manager's lock held. */
+ * with the pool's lock held. */
 #ifndef PT_COUNTERS_H
 #define PT_COUNTERS_H
 
@@ -23,7 +23,7 @@ bool pt_counters_raises_peak(uint64_t asked, uint64_t locked);
 /* The latest serial number of a block that was handed out. */
 extern uint64_t pt_counters_serial;
 
-/* ---- what one thread did without the manager's lock, until it is folded into the counters ----
+/* ---- what one thread did without the pool's lock, until it is folded into the counters ----
  *
  * A block that waits in the thread's hands is not alive for its site any more, but stays alive for the counters of the
  * process, which so are never below the truth while blocks come and go unseen; pt_counters_kept_drop() ends that. */
@@ -56,10 +56,10 @@ void pt_counters_kept_alloc(struct pt_tally *t, const struct pt_record *r, uint6
 void pt_counters_kept_release(struct pt_tally *t, const struct pt_record *r);
 void pt_counters_kept_end(struct pt_tally *t, const struct pt_record *r);
 
-/* With the manager's lock held: adds it to the counters, and starts anew. */
+/* With the pool's lock held: adds it to the counters, and starts anew. */
 void pt_counters_fold(struct pt_tally *t);
 
-/* With the manager's lock held: a block leaves the thread's hands for the cache. The tally is folded in. */
+/* With the pool's lock held: a block leaves the thread's hands for the cache. The tally is folded in. */
 void pt_counters_kept_drop(const struct pt_record *r);
 
 #endif

@@ -2,7 +2,7 @@
  * another process can read; strings are offsets into it, never pointers. Beside it, private to this process, an
  * index from addresses to records.
  *
- * Writers hold the manager's lock, or for a record the lock of its keeper (magazine.h). Readers (pt_table_find) take none. */
+ * Writers hold the pool's lock, or for a record the lock of its owner (magazine.h). Readers (pt_table_find) take none. */
 #ifndef PT_TABLE_H
 #define PT_TABLE_H
 
@@ -49,7 +49,7 @@ struct pt_record {
     uint32_t chunk;            /* of the exact region: pool/chunks.h */
     uint64_t id;               /* serial number of the block in this process; each thread may draw from a range */
     uint32_t uses;             /* streams that use it: flight.c's */
-    _Atomic uint16_t keeper;   /* whose lock guards it besides: magazine.h */
+    _Atomic uint16_t owner;   /* whose lock guards it besides: magazine.h */
 } __attribute__((aligned(128)));
 
 #define PT_SITE_FRAMES 20

@@ -95,9 +95,9 @@ static __attribute__((noinline)) bool drop_kept(const struct pt_block *block)
     return kept;
 }
 
-static void leave(struct pt_magazine *keeper)
+static void leave(struct pt_magazine *owner)
 {
-    pt_drain_let_go(keeper);
+    pt_drain_let_go(owner);
     pt_lock_leave();
 }
 
@@ -115,16 +115,16 @@ void pt_block_drop(const struct pt_block *block)
     }
     pt_lock_enter_noting();
     struct pt_record *r = pt_table_record(block->number);
-    struct pt_magazine *keeper = pt_drain_hold(r);
+    struct pt_magazine *owner = pt_drain_hold(r);
     bool ours = is_alive(r, block);
     bool released = (r->flags & PT_RELEASED) != 0;
     uint64_t reclaim = pt_option(PT_OPTION_RECLAIM);
     bool stays = reclaim == PT_RECLAIM_EXIT || (reclaim == PT_RECLAIM_FREE && !released);
     if (ours && !stays) {
-        pt_pool_give(block->number, !released && !pt_held_begun(), keeper);
+        pt_pool_give(block->number, !released && !pt_held_begun(), owner);
     } else {
         r->flags |= ours ? PT_DROPPED : 0;
-        leave(keeper);
+        leave(owner);
     }
     watch();
 }
@@ -156,13 +156,13 @@ bool pt_block_end(const struct pt_block *block)
     }
     pt_lock_enter_noting();
     struct pt_record *r = pt_table_record(block->number);
-    struct pt_magazine *keeper = pt_drain_hold(r);
+    struct pt_magazine *owner = pt_drain_hold(r);
     bool alive = is_alive(r, block);
     if (alive) {
         pt_counters_release(r);
-        pt_pool_give(block->number, false, keeper);
+        pt_pool_give(block->number, false, owner);
     } else {
-        leave(keeper);
+        leave(owner);
     }
     watch();
     return alive;
@@ -230,8 +230,8 @@ static void complain(struct pt_misuse *misuse, const void *address, const void *
     }
 }
 
-/* free() of a live block that may be freed, whose record is `number`. With the lock and the keeper's; without them after. */
-static void release_it(uint32_t number, uint32_t site, struct pt_magazine *keeper)
+/* free() of a live block that may be freed, whose record is `number`. With the lock and the owner's; without them after. */
+static void release_it(uint32_t number, uint32_t site, struct pt_magazine *owner)
 {
     struct pt_record *r = pt_table_record(number);
     r->release_site = site;
@@ -239,10 +239,10 @@ static void release_it(uint32_t number, uint32_t site, struct pt_magazine *keepe
     bool ends = (r->flags & PT_TENSOR) == 0 ||
                 ((r->flags & PT_DROPPED) != 0 && pt_option(PT_OPTION_RECLAIM) == PT_RECLAIM_FREE);
     if (ends) {
-        pt_pool_give(number, false, keeper);
+        pt_pool_give(number, false, owner);
     } else {
         pt_table_mark_released(number);
-        leave(keeper);
+        leave(owner);
     }
 }
 
@@ -267,21 +267,21 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
     pt_lock_enter_noting();
     struct pt_found f = pt_table_find(address);
     struct pt_record *r = pt_table_record(f.number);
-    struct pt_magazine *keeper = pt_drain_hold(r);
-    f = keeper != NULL ? pt_table_find(address) : f; /* it may have come or gone in between, but not elsewhere */
+    struct pt_magazine *owner = pt_drain_hold(r);
+    f = owner != NULL ? pt_table_find(address) : f; /* it may have come or gone in between, but not elsewhere */
     int wrong = judge_release(manager, address, &f);
     if (exactly && f.number != 0 && (f.number != block->number || f.generation != block->generation)) {
         wrong = PT_MISUSE_STALE;
     }
     if (wrong == FINE) {
-        release_it(f.number, site, keeper);
+        release_it(f.number, site, owner);
         watch();
         return 0;
     }
     struct pt_misuse misuse = {.kind = (uint32_t)wrong,
                                .alloc_site = f.number != 0 ? r->site : 0,
                                .release_site = f.number != 0 ? r->release_site : 0};
-    leave(keeper);
+    leave(owner);
     complain(&misuse, address, caller);
     return wrong == PT_MISUSE_STALE ? -ESTALE : -ENOENT;
 }
@@ -307,21 +307,21 @@ void pt_block_close_manager(uint32_t manager)
     uint32_t count = atomic_load(&pt_table()->records);
     for (uint32_t number = 1; number < count; number++) {
         struct pt_record *r = pt_table_record(number);
-        struct pt_magazine *keeper = pt_drain_hold(r);
+        struct pt_magazine *owner = pt_drain_hold(r);
         bool ours = r->state == PT_LIVE && r->manager == manager && (r->flags & PT_RELEASED) == 0;
         bool ends = ours && ((r->flags & PT_TENSOR) == 0 || (r->flags & PT_DROPPED) != 0);
         if (ours) {
             pt_counters_release(r);
         }
         if (ends) {
-            pt_pool_give(number, false, keeper);
+            pt_pool_give(number, false, owner);
             pt_lock_enter();
             continue;
         }
         if (ours) {
             pt_table_mark_released(number);
         }
-        pt_drain_let_go(keeper);
+        pt_drain_let_go(owner);
     }
     pt_lock_leave();
     watch();

@@ -32,7 +32,7 @@ static struct {
     char *locked;   /* the SMALL region is locked up to here, holes excepted */
     uint8_t *page;  /* what each page of the SMALL region is */
     size_t holes;   /* separate runs of HOLE pages */
-    bool registers; /* what was locked last is a step */
+    bool registers; /* what was locked last is a chunk */
     _Atomic size_t small_locked;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -140,7 +140,7 @@ static int lock_up_to(char *need)
     }
 }
 
-/* What was locked ahead and not handed out; a step stays as it is. */
+/* What was locked ahead and not handed out; a chunk stays as it is. */
 static void unlock_ahead(void)
 {
     if (!state.registers && state.locked > state.next[SMALL]) {
@@ -161,8 +161,8 @@ static char *address_of(size_t page)
     return state.range.base + page * PT_PAGE;
 }
 
-/* The step around `p` is locked again, if it went back. */
-static int restore_step(const char *p)
+/* The chunk around `p` is locked again, if it went back. */
+static int restore_chunk(const char *p)
 {
     long more = pt_small_chunk_restore(p);
     if (more > 0) {
@@ -171,15 +171,15 @@ static int restore_step(const char *p)
     return more < 0 ? (int)more : 0;
 }
 
-/* From the step that is being handed out, or from a new one. */
+/* From the chunk that is being handed out, or from a new one. */
 static char *take_registered(size_t size, size_t align)
 {
     char *p = (char *)pt_pages_up((uintptr_t)state.next[SMALL], align);
-    int error = state.registers && p + size <= state.locked ? restore_step(p) : -EAGAIN;
+    int error = state.registers && p + size <= state.locked ? restore_chunk(p) : -EAGAIN;
     if (error == -EAGAIN) {
         size_t len = pt_pages_up(size, PT_HUGE);
         char *next = state.next[SMALL];
-        state.next[SMALL] = state.registers ? state.locked : next; /* past a step that is on its way out */
+        state.next[SMALL] = state.registers ? state.locked : next; /* past a chunk that is on its way out */
         p = find(SMALL, len, align > PT_HUGE ? align : PT_HUGE);
         unlock_ahead();
         if (p == NULL || (error = pt_small_chunk_add(p, len)) != 0) {
@@ -199,7 +199,7 @@ static char *take_registered(size_t size, size_t align)
 
 static char *take_mlocked(size_t size, size_t align)
 {
-    if (state.registers) { /* the rest of the step stays unused: no block may lie across its end */
+    if (state.registers) { /* the rest of the chunk stays unused: no block may lie across its end */
         state.next[SMALL] = state.locked;
         state.registers = false;
     }
@@ -266,7 +266,7 @@ int pt_segments_relock(void *p, size_t len)
 {
     size_t first = number_of(p), end = first + len / PT_PAGE;
     pthread_mutex_lock(&state.mutex);
-    int error = pt_small_chunk_holds(p) ? restore_step(p) : fill_holes(first, end);
+    int error = pt_small_chunk_holds(p) ? restore_chunk(p) : fill_holes(first, end);
     if (error == 0) {
         memset(&state.page[first], USED, end - first);
     }
@@ -298,7 +298,7 @@ static size_t end_of_lock(size_t first, size_t end)
     return end;
 }
 
-/* Gives a run of FREE pages back, as far as their lock allows. The mutex is let go meanwhile for a step: taking it back
+/* Gives a run of FREE pages back, as far as their lock allows. The mutex is let go meanwhile for a chunk: taking it back
  * may have to wait for the device, and nobody is to wait along. */
 static void give_back(size_t first, size_t end)
 {
@@ -323,7 +323,7 @@ void pt_segments_unlock(void *p, size_t len)
     pthread_mutex_lock(&state.mutex);
     memset(&state.page[first], FREE, end - first);
     if (!pt_small_chunk_holds(
-            p)) { /* a step is a sweep's: taking it back waits for the device, and jemalloc's locks are held here */
+            p)) { /* a chunk is a sweep's: taking it back waits for the device, and jemalloc's locks are held here */
         make_hole(first, end);
     }
     pthread_mutex_unlock(&state.mutex);

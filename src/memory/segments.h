@@ -40,7 +40,7 @@ void pt_segments_unlock_ahead(void);
 /* Whether the page of the SMALL region was registered with a device rather than mlocked. */
 bool pt_segments_registered(const void *p);
 
-/* Bytes of the SMALL region that are locked now; of these, what is left of the latest registered step, which can only go
+/* Bytes of the SMALL region that are locked now; of these, what is left of the latest registered chunk, which can only go
  * back whole. */
 size_t pt_segments_small_locked(void);
 size_t pt_segments_small_spare(void);

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* What each huge page of the region is: mlocked or nothing, the first of a step, or a later one. */
+/* What each huge page of the region is: mlocked or nothing, the first of a chunk, or a later one. */
 enum { PLAIN, FIRST, LATER };
 
 static char *base;
@@ -31,7 +31,7 @@ static size_t huge_of(const void *p)
     return (size_t)((const char *)p - base) / PT_HUGE;
 }
 
-/* The step around a huge page: its first one, and the one after its last. */
+/* The chunk around a huge page: its first one, and the one after its last. */
 static size_t bounds(size_t at, size_t *end)
 {
     size_t first = at;

@@ -114,9 +114,9 @@ static void unuse(struct chunk *c, size_t bytes)
 
 static bool is_free(const struct pt_record *r)
 {
-    /* What a thread keeps in its magazine is that one's: its keeper's lock guards it. */
+    /* What a thread keeps in its magazine is that one's: its owner's lock guards it. */
     return r->state == PT_HOLE ||
-           (r->state == PT_CACHED && atomic_load_explicit(&r->keeper, memory_order_relaxed) == 0);
+           (r->state == PT_CACHED && atomic_load_explicit(&r->owner, memory_order_relaxed) == 0);
 }
 
 static enum pt_free_kind free_kind(const struct pt_record *r)
@@ -157,7 +157,7 @@ static uint32_t new_part(uint32_t chunk, uintptr_t base, size_t len)
     r->chunk = chunk;
     r->before = r->after = 0;
     r->uses = 0;
-    atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->owner, 0, memory_order_relaxed);
     pt_table_write_end(r);
     if (pt_table_index(number) != 0) {
         pt_table_give_record(number);

@@ -4,9 +4,9 @@
 
 #include <time.h>
 
-struct pt_magazine *pt_drain_lock(uint16_t keeper)
+struct pt_magazine *pt_drain_lock(uint16_t owner)
 {
-    struct pt_magazine *m = &pt_magazine_all[keeper - 1];
+    struct pt_magazine *m = &pt_magazine_all[owner - 1];
     pthread_mutex_lock(&m->lock);
     pt_counters_fold(&m->tally);
     return m;
@@ -50,7 +50,7 @@ static uint32_t lose(struct pt_magazine *m, unsigned i)
     uint32_t number = m->blocks[i];
     struct pt_record *r = pt_table_record(number);
     pt_counters_kept_drop(r);
-    atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->owner, 0, memory_order_relaxed);
     pt_magazine_take_out(m, i);
     return number;
 }

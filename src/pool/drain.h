@@ -1,17 +1,17 @@
-/* Magazines from outside: whoever holds the guard reaches what threads keep for themselves. All calls with the guard
+/* Magazines from outside: whoever holds the pool's lock reaches what threads keep for themselves. All calls with the pool's lock
  * held. */
 #ifndef PT_DRAIN_H
 #define PT_DRAIN_H
 
 #include "pool/magazine.h"
 
-/* Takes the lock of a record's keeper, and folds its tally in; NULL if there is none. */
-struct pt_magazine *pt_drain_lock(uint16_t keeper);
+/* Takes the lock of a record's owner, and folds its tally in; NULL if there is none. */
+struct pt_magazine *pt_drain_lock(uint16_t owner);
 
 static inline struct pt_magazine *pt_drain_hold(const struct pt_record *r)
 {
-    uint16_t keeper = atomic_load_explicit(&r->keeper, memory_order_relaxed);
-    return keeper != 0 ? pt_drain_lock(keeper) : NULL;
+    uint16_t owner = atomic_load_explicit(&r->owner, memory_order_relaxed);
+    return owner != 0 ? pt_drain_lock(owner) : NULL;
 }
 
 static inline void pt_drain_let_go(struct pt_magazine *m)

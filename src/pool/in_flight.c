@@ -30,7 +30,7 @@ struct use {
     bool until_drop; /* somebody wants the latter, whatever others want */
 };
 
-/* Guarded by the guard, but for the atomic ones. */
+/* The pool's lock guards it, but for the atomic ones. */
 static struct {
     struct use *uses; /* number 0 is none */
     uint32_t used;
@@ -143,7 +143,7 @@ static bool alive(const struct pt_found *f)
     return r->state == PT_LIVE && r->generation == f->generation;
 }
 
-/* The guard, and what else guards the block's record. */
+/* The pool's lock, and what else guards the block's record. */
 static struct pt_magazine *enter(const struct pt_found *f)
 {
     pt_lock_enter();
@@ -302,7 +302,7 @@ static bool over(const struct pt_record *r)
     return all;
 }
 
-/* With the guard held. */
+/* With the pool's lock held. */
 static void append(uint32_t number)
 {
     pt_table_record(number)->next = 0;

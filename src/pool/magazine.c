@@ -8,9 +8,9 @@
 #define MAGAZINES  256
 #define BYTES_MOST ((size_t)2 << 20)
 #define BLOCK_MOST ((size_t)1 << 20)
-#define SERIALS    4096 /* allocations until the owner passes the guard again */
+#define SERIALS    4096 /* allocations until the owner passes the pool's lock again */
 
-/* Waits at the guard until a thread gets a magazine; twice as many after each that was of no use, up to the second. */
+/* Waits at the pool's lock until a thread gets a magazine; twice as many after each that was of no use, up to the second. */
 #define PATIENCE_LEAST 32
 #define PATIENCE_MOST  4096
 
@@ -163,7 +163,7 @@ void pt_magazine_count(struct pt_magazine *m, const struct pt_record *r, uint64_
 
 bool pt_magazine_keeps(const struct pt_magazine *m, const struct pt_record *r)
 {
-    return atomic_load_explicit(&r->keeper, memory_order_relaxed) == m->self;
+    return atomic_load_explicit(&r->owner, memory_order_relaxed) == m->self;
 }
 
 void pt_magazine_release(struct pt_magazine *m, const struct pt_record *r)
@@ -204,9 +204,9 @@ bool pt_magazine_useless(void)
     return m != NULL && m->strikes >= STRIKES_MOST;
 }
 
-/* ---- with the guard held ---- */
+/* ---- with the pool's lock held ---- */
 
-uint16_t pt_magazine_keeper(const struct pt_record *r)
+uint16_t pt_magazine_owner(const struct pt_record *r)
 {
     struct pt_magazine *m = pt_magazine_own();
     if (m == NULL) {

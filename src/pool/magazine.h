@@ -1,18 +1,18 @@
-/* Magazines: what a thread that met others at the guard keeps for itself, so that the next block of a size it freed a
+/* Magazines: what a thread that met others at the pool's lock keeps for itself, so that the next block of a size it freed a
  * moment ago costs no lock and no line of memory that other threads write.
  *
- * A magazine holds a few freed exact blocks and a tally of what was done without the guard. The record of such a block
+ * A magazine holds a few freed exact blocks and a tally of what was done without the pool's lock. The record of such a block
  * is PT_CACHED like any other freed one, so whoever looks at the table, alive or after a crash, sees the truth. The
  * counters of the process still take it for alive: live bytes then only ever err upwards, what is locked stays within
  * the room whether a block waits here or is used, and an allocation from here can raise no peak. Before a peak would
  * rise, before anything fresh is locked, and before anybody is told a figure, all magazines are emptied into the cache,
  * and the counters are exact.
  *
- * Locks: a record's `keeper` is the magazine of the thread that made it, or 0. With a keeper, the keeper's lock is what
- * guards the record; who comes through the guard takes it under the guard. The owner takes its own alone, and nothing
- * under it. `keeper` itself changes with the guard held, and the lock of the one it was.
+ * Locks: a record's `owner` is the magazine of the thread that made it, or 0. With a owner, the owner's lock is what
+ * guards the record; who comes through the pool's lock takes it under the pool's lock. The owner takes its own alone, and nothing
+ * under it. `owner` itself changes with the pool's lock held, and the lock of the one it was.
  *
- * A program that never waits for the guard has no magazines. */
+ * A program that never waits for the pool's lock has no magazines. */
 #ifndef PT_MAGAZINE_H
 #define PT_MAGAZINE_H
 
@@ -28,7 +28,7 @@
 
 struct pt_magazine {
     pthread_mutex_t lock;
-    bool taken;   /* by a thread; with the guard held */
+    bool taken;   /* by a thread; with the pool's lock held */
     bool stopped; /* the lock is held for pt_drain_stop() */
     uint16_t self, count;
     unsigned hits, strikes;               /* finds since a block was made the long way; how often those were too few */
@@ -47,7 +47,7 @@ extern _Atomic uint32_t pt_magazines;
 extern __thread struct pt_magazine_thread {
     struct pt_magazine *magazine; /* one of the process that `epoch` says: a forked child inherits the pointer alone */
     uint32_t epoch;
-    unsigned join_at; /* when it had to wait for the guard so often, it wants one */
+    unsigned join_at; /* when it had to wait for the pool's lock so often, it wants one */
     unsigned patience;
     bool ended;
 } pt_magazine_thread;
@@ -98,11 +98,11 @@ void pt_magazine_release(struct pt_magazine *m, const struct pt_record *r);
 enum pt_magazine_put { PT_MAGAZINE_PUT, PT_MAGAZINE_FULL, PT_MAGAZINE_UNFIT };
 enum pt_magazine_put pt_magazine_put(struct pt_magazine *m, uint32_t number);
 
-/* ---- with the guard held ---- */
+/* ---- with the pool's lock held ---- */
 
-/* This thread makes a block the long way: its tally is folded in. Returns the keeper to enter into the block's record.
+/* This thread makes a block the long way: its tally is folded in. Returns the owner to enter into the block's record.
  */
-uint16_t pt_magazine_keeper(const struct pt_record *r);
+uint16_t pt_magazine_owner(const struct pt_record *r);
 
 /* Whether this thread had better give its magazine up: it finds nothing there. */
 bool pt_magazine_useless(void);

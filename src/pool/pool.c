@@ -67,7 +67,7 @@ static void begin(uint32_t number, const struct pt_birth *b, size_t pending, boo
         (pt_counters_raises_peak(b->bytes, r->locked) || pt_budget_raises_peak(r->locked - pending))) {
         pt_upkeep_drain(); /* so that what threads keep counts for no peak */
     }
-    atomic_store_explicit(&r->keeper, pt_magazine_mine() ? pt_magazine_keeper(r) : 0, memory_order_relaxed);
+    atomic_store_explicit(&r->owner, pt_magazine_mine() ? pt_magazine_owner(r) : 0, memory_order_relaxed);
     enter_record(r, b, ++pt_counters_serial, reused ? b->asked_ns : pt_table_now());
     pt_counters_alloc(r, reused, b->asked_ns);
     pt_budget_expect_less(pending);
@@ -246,9 +246,9 @@ int pt_pool_take_pageable(const struct pt_birth *b, struct pt_block *out)
 
 /* ---- a block ends ---- */
 
-static void leave(struct pt_magazine *keeper)
+static void leave(struct pt_magazine *owner)
 {
-    pt_drain_let_go(keeper);
+    pt_drain_let_go(owner);
     pt_lock_leave();
 }
 
@@ -262,7 +262,7 @@ static void give_pageable(uint32_t number)
     pt_table_write_end(r);
 }
 
-void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *keeper)
+void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
 {
     struct pt_record *r = pt_table_record(number);
     void *base = (void *)r->base;
@@ -273,7 +273,7 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *keeper)
     PT_ASSERT_LOCKED();
     pt_counters_drop(r, reclaimed);
     pt_budget_unuse(r);
-    atomic_store_explicit(&r->keeper, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->owner, 0, memory_order_relaxed);
     if (flies) {
         pt_budget_fly(r);
         if (!exact) {
@@ -293,7 +293,7 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *keeper)
         pt_table_give_record(number);
         too_much = pt_budget_small_is_too_much(pt_supply_registers());
     }
-    leave(keeper);
+    leave(owner);
     if (flies) {
         pt_in_flight_depart(number);
     } else if (pageable) {
@@ -335,9 +335,9 @@ bool pt_pool_register(const void *p, size_t len)
         return false;
     }
     pt_lock_enter();
-    struct pt_magazine *keeper = pt_drain_hold(r);
+    struct pt_magazine *owner = pt_drain_hold(r);
     bool converted = pt_chunks_convert(f.number);
-    leave(keeper);
+    leave(owner);
     if (!converted) {
         pt_driver_unregister((void *)r->base, r->capacity);
         (void)pt_pages_lock((void *)r->base, r->capacity); /* as it was */

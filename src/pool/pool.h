@@ -35,9 +35,9 @@ int pt_pool_take(const struct pt_birth *birth, struct pt_block *out);
 int pt_pool_take_pageable(const struct pt_birth *birth, struct pt_block *out);
 
 /* A live block ends: its memory waits for a device that uses it, or for reuse. `reclaimed`: without a free(). Called with the
- * pool's lock held and the record's keeper's; returns without either. */
+ * pool's lock held and the record's owner's; returns without either. */
 struct pt_magazine;
-void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *keeper);
+void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner);
 
 /* Whether the address lies in memory of ours that is registered with the device in use: then nobody else may do or undo
  * that. And whether all of [p, p + len) does, in one live block, which is registered first if need be. */
