@@ -252,11 +252,11 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
     if (address == NULL) {
         return -ENOENT;
     }
-    bool owner = pt_owner_owns();
-    if (pt_table_forget_inherited(address, owner)) {
+    bool ours = pt_owner_owns();
+    if (pt_table_forget_inherited(address, ours)) {
         return 0; /* as stock: struck out of the child's copy of the book, while the parent's block stays */
     }
-    if (!owner) {
+    if (!ours) {
         return -ENOENT;
     }
     uint32_t site = pt_site_freeing(caller);

@@ -4,7 +4,7 @@
 
 #include "ledger/table.h"
 
-/* With the manager's lock held. True if this is new and should be said (after the lock is gone). */
+/* With the pool's lock held. True if this is new and should be said (after the lock is gone). */
 bool pt_misuse_count(const struct pt_misuse *m);
 
 /* One line on stderr. */
