@@ -12,6 +12,9 @@
  * another block should have to go for. */
 #define SMALL_SLACK ((size_t)1 << 20)
 
+/* Where a part of what is in use is worth being careful with. */
+#define MUCH ((size_t)1 << 30)
+
 static struct {
     size_t exact_live, small_live;     /* locked bytes of live blocks in either region */
     size_t flying_exact, flying_small; /* of dropped blocks that a device still uses */
@@ -128,12 +131,12 @@ static size_t least_limit(void)
 }
 
 /* A registered chunk is 2 MiB at least: a small program may have one that is partly used. The more debt, the more room, up
- * to five times of what waits otherwise. */
+ * to five times of what waits otherwise; soon where that is little, and slowly where much is at stake. */
 static size_t limit(void)
 {
-    enum { DEBT_COUNTS = 8, MOST = 5 };
+    enum { SLOWLY = 8, MOST = 5 };
     size_t peak = peak_now(), least = least_limit(), most = peak + (least - peak) * MOST;
-    size_t wide = least + state.debt / DEBT_COUNTS;
+    size_t wide = least + (peak >= MUCH ? state.debt / SLOWLY : state.debt);
     size_t grain = pt_pages_up(peak + PT_HUGE, PT_HUGE);
     wide = wide < most ? wide : most;
     return wide > grain ? wide : grain;
@@ -200,7 +203,7 @@ static size_t largest(size_t a, size_t b, size_t c)
 /* The size that would be best, were there room. */
 static size_t wanted(size_t need, bool apart)
 {
-    enum { IN_DEBT = 8, PARTS = 8 };
+    enum { IN_DEBT = 4, PARTS = 8 };
     size_t peak = peak_now();
     if (apart || pt_budget_is_small(need)) {
         return small_chunk();

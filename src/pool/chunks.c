@@ -3,6 +3,7 @@
 #include "ledger/table.h"
 #include "memory/pages.h"
 #include "pool/free_cache.h"
+#include "pool/lock.h"
 
 #include <string.h>
 
@@ -168,6 +169,8 @@ static uint32_t new_part(uint32_t chunk, uintptr_t base, size_t len)
 
 uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
 {
+    PT_ASSERT_LOCKED();
+    PT_ASSERT(pt_table_ours(base) && pt_table_ours((char *)base + len - 1));
     uint32_t chunk = new_chunk();
     if (chunk == 0) {
         return 0;
@@ -205,6 +208,8 @@ static size_t cut(uint32_t number, size_t need, bool locked, uint64_t since_ns)
 void pt_chunks_cut(uint32_t number, size_t need, bool locked)
 {
     struct pt_record *r = pt_table_record(number);
+    PT_ASSERT_LOCKED();
+    PT_ASSERT(r->state == PT_BUSY);
     set_part(r, PT_BUSY, cut(number, need, locked, pt_table_now()));
 }
 
@@ -212,6 +217,8 @@ void pt_chunks_take(uint32_t number, size_t need)
 {
     struct pt_record *r = pt_table_record(number);
     bool locked = r->state != PT_HOLE;
+    PT_ASSERT_LOCKED();
+    PT_ASSERT(is_free(r) && r->capacity >= need && need > 0);
     pt_free_cache_remove(number, free_kind(r));
     use(chunk_of(r), r->capacity);
     state.holes -= !locked;
@@ -252,6 +259,8 @@ uint32_t pt_chunks_give(uint32_t number, bool locked, uint64_t since_ns)
 {
     struct pt_record *r = pt_table_record(number);
     struct chunk *c = chunk_of(r);
+    PT_ASSERT_LOCKED();
+    PT_ASSERT(r->state != PT_HOLE && r->state != PT_FREE && r->owner == 0 && (locked || c->kind == PT_CHUNK_MLOCKED));
     unuse(c, r->capacity);
     r->born_ns = since_ns;
     set_part(r, locked ? PT_CACHED : PT_HOLE, r->capacity);
@@ -339,6 +348,8 @@ void *pt_chunks_remove(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     uint32_t chunk = r->chunk, origin = chunk_of(r)->origin;
+    PT_ASSERT_LOCKED();
+    PT_ASSERT(r->state == PT_BUSY && pt_chunks_is_whole(number));
     pt_table_unindex(number);
     pt_table_give_record(number);
     void *addresses = --state.chunks[origin].shares == 0 ? state.chunks[origin].base : NULL;

@@ -143,7 +143,7 @@ static void wait_for_less(size_t tolerated, unsigned steps)
 void pt_eviction_give_way(void)
 {
     size_t twentieth = pt_pin_bytes() / 20, much = (size_t)64 << 20;
-    wait_for_less(0, 20);
+    wait_for_less(0, 3); /* which is enough where no device has to be waited for */
     wait_for_less(twentieth > much ? twentieth : much, 400);
 }
 

@@ -25,8 +25,8 @@ uint32_t pt_eviction_choose_mlocked(void);
  * back. */
 void pt_eviction_hole(uint32_t number);
 
-/* After more memory was locked: lets the background thread get on with what it was left, for a millisecond at most if that is
- * little, which is enough where no device has to be waited for, and for 20 if it is much. And all of it, for 20. */
+/* Lets the background thread get on with what it was left, since memory was locked in its place: for a moment, and for 20 ms at
+ * most if it is much. Or for 20 ms with all of it. */
 void pt_eviction_give_way(void);
 void pt_eviction_give_way_to_all(void);
 

@@ -12,26 +12,17 @@ __thread unsigned pt_lock_met;
 #ifdef PT_DEBUG
 static __thread bool held;
 
-static void die(const char *who, const char *what)
+void pt_lock_broken(const char *who, const char *rule)
 {
     char line[256];
-    int n = snprintf(line, sizeof line, "pintensor: %s: %s\n", who, what);
+    int n = snprintf(line, sizeof line, "pintensor: %s: broken: %s\n", who, rule);
     (void)!write(STDERR_FILENO, line, (size_t)n);
     abort();
 }
 
-void pt_lock_assert_held(const char *who)
+bool pt_lock_is_mine(void)
 {
-    if (!held) {
-        die(who, "the pool's lock is not held");
-    }
-}
-
-void pt_lock_assert_free(const char *who)
-{
-    if (held) {
-        die(who, "the pool's lock is held");
-    }
+    return held;
 }
 
 #define HELD(now) (held = (now))

@@ -25,14 +25,17 @@ extern __thread unsigned pt_lock_met;
  * second, and not for ever. False: it was not taken. */
 bool pt_lock_enter_at_the_end(void);
 
-/* Ends the program, in builds for debugging, unless this thread holds the lock; or if it does. */
+/* In builds for debugging (--enable-debug) these end the program with a line where a rule is broken: unless this thread holds
+ * the lock; if it does; unless something else holds. */
 #ifdef PT_DEBUG
-void pt_lock_assert_held(const char *who);
-void pt_lock_assert_free(const char *who);
-#define PT_ASSERT_LOCKED() pt_lock_assert_held(__func__)
-#define PT_ASSERT_UNLOCKED() pt_lock_assert_free(__func__)
+void pt_lock_broken(const char *who, const char *rule);
+bool pt_lock_is_mine(void);
+#define PT_ASSERT(condition) ((condition) ? (void)0 : pt_lock_broken(__func__, #condition))
+#define PT_ASSERT_LOCKED()   PT_ASSERT(pt_lock_is_mine())
+#define PT_ASSERT_UNLOCKED() PT_ASSERT(!pt_lock_is_mine())
 #else
-#define PT_ASSERT_LOCKED() ((void)0)
+#define PT_ASSERT(condition) ((void)0)
+#define PT_ASSERT_LOCKED()   ((void)0)
 #define PT_ASSERT_UNLOCKED() ((void)0)
 #endif
 

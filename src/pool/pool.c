@@ -63,6 +63,8 @@ static inline __attribute__((always_inline)) void enter_record(struct pt_record 
 static void begin(uint32_t number, const struct pt_birth *b, size_t pending, bool reused, struct pt_block *out)
 {
     struct pt_record *r = pt_table_record(number);
+    PT_ASSERT_LOCKED();
+    PT_ASSERT(r->state == PT_BUSY || (r->state == PT_CACHED && (r->flags & PT_EXACT) == 0));
     if (pt_magazine_any() &&
         (pt_counters_raises_peak(b->bytes, r->locked) || pt_budget_raises_peak(r->locked - pending))) {
         pt_upkeep_drain(); /* so that what threads keep counts for no peak */
@@ -271,6 +273,7 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
     uint32_t evicted = 0;
     bool flies = !pageable && pt_in_flight_holds(r), too_much = false;
     PT_ASSERT_LOCKED();
+    PT_ASSERT(r->state == PT_LIVE && (r->owner != 0) == (owner != NULL));
     pt_counters_drop(r, reclaimed);
     pt_budget_unuse(r);
     atomic_store_explicit(&r->owner, 0, memory_order_relaxed);

@@ -84,7 +84,12 @@ static uint32_t make_registered(size_t need, bool apart)
     size_t len = pt_budget_fit(need, plan.len);
     pt_lock_leave();
 
-    /* The new one first: the driver would have it wait for the others to go, and those for the device. */
+    /* Where the device is busy the new one comes first: else the driver would have it wait for the others to go, and those for
+     * the device. */
+    if (!pt_in_flight_lately()) {
+        pt_eviction_later(evicted);
+        evicted = 0;
+    }
     uint32_t number = register_chunk(len, plan.small);
     if (number == 0) { /* there may be no memory for both */
         (void)pt_eviction_now(evicted);
