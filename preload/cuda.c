@@ -2,7 +2,7 @@
  * and which streams copy to or from our blocks is noted. All else goes to CUDA's runtime, unchanged. */
 #include "device/runtime.h"
 #include "pool/in_flight.h"
-#include "pool/pool.h"
+#include "pool/registration.h"
 #include "stock.h"
 #include "torch_door.h"
 
@@ -24,7 +24,7 @@ DOOR int cudaHostRegister(void *p, size_t len, unsigned flags);
 int cudaHostRegister(void *p, size_t len, unsigned flags)
 {
     static struct stock_memory memory;
-    if (pt_pool_register(p, len)) {
+    if (pt_registration_ensure(p, len)) {
         return SUCCESS;
     }
     int (*stock)(void *, size_t, unsigned) =
@@ -36,7 +36,7 @@ DOOR int cudaHostUnregister(void *p);
 int cudaHostUnregister(void *p)
 {
     static struct stock_memory memory;
-    if (pt_pool_registered(p)) {
+    if (pt_registration_covers(p)) {
         return SUCCESS;
     }
     int (*stock)(void *) = (int (*)(void *))runtime_of(&memory, CALLER, "cudaHostUnregister");

@@ -14,7 +14,7 @@
 #include "memory/owner.h"
 #include "memory/pin.h"
 #include "pool/in_flight.h"
-#include "pool/pool.h"
+#include "pool/registration.h"
 #include "pool/supply.h"
 #include "pool/upkeep.h"
 #include "stock.h"
@@ -55,7 +55,7 @@ static size_t drop(void *data)
 /* Whether the block is the device's too: it may have been locked before there was a context. */
 static bool registered(const struct pt_block *block, size_t bytes)
 {
-    return (pt_table_record(block->number)->flags & PT_REGISTERED) != 0 || pt_pool_register(block->base, bytes);
+    return (pt_table_record(block->number)->flags & PT_REGISTERED) != 0 || pt_registration_ensure(block->base, bytes);
 }
 
 static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block *out, const char **why)

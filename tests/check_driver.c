@@ -4,7 +4,7 @@
 #include "memory/pin.h"
 #include "memory/segments.h"
 #include "pintensor.h"
-#include "pool/pool.h"
+#include "pool/registration.h"
 #include "suite.h"
 
 #include <dlfcn.h>
@@ -63,7 +63,7 @@ START_TEST(without_a_driver_nothing_is_registered)
     ck_assert_int_eq(pt_driver_register(&manager, PT_PAGE), -ENODEV);
     char *p = pin(MIB);
     ck_assert_uint_eq(vmlck(), MIB);
-    ck_assert(!pt_pages_is_shared(p) && !pt_pool_registered(p));
+    ck_assert(!pt_pages_is_shared(p) && !pt_registration_covers(p));
 }
 END_TEST
 
@@ -85,7 +85,7 @@ START_TEST(registration_is_the_lock)
         char *p = pin(size);
         size_t pages = pt_pages_up(size, PT_PAGE);
         ck_assert(fake_within(p, pages));
-        ck_assert(pt_pages_is_shared(p) && pt_pool_registered(p) && pt_pool_register(p, size));
+        ck_assert(pt_pages_is_shared(p) && pt_registration_covers(p) && pt_registration_ensure(p, size));
         memset(p, 1, size);
         ck_assert_uint_eq(vmlck(), 0);
     }
@@ -126,17 +126,17 @@ START_TEST(blocks_from_before_the_context_stay_mlocked)
 {
     char *before = pin(MIB), *converted = pin(2 * MIB), *small = pin(100);
     start();
-    ck_assert(!pt_pool_registered(before));
+    ck_assert(!pt_registration_covers(before));
     char *p = pin(3 * MIB), *tiny = pin(3000);
     ck_assert(fake_within(p, 3 * MIB));
     /* Who registers one himself gets it registered whole; one that shares its pages he has to do himself. */
-    ck_assert(pt_pool_register(converted + 100, 1000) && fake_holds(converted, 2 * MIB));
-    ck_assert(!pt_pool_register(small, 100));
+    ck_assert(pt_registration_ensure(converted + 100, 1000) && fake_holds(converted, 2 * MIB));
+    ck_assert(!pt_registration_ensure(small, 100));
     char *more = pin(12 * KIB);
     for (int i = 0; i < 4; i++) {
         tiny = pin(14 * KIB);
     }
-    ck_assert(fake_within(tiny, 14 * KIB) || !pt_pool_registered(tiny));
+    ck_assert(fake_within(tiny, 14 * KIB) || !pt_registration_covers(tiny));
     (void)more;
     size_t locked = pt_pin_bytes();
     unpin(before);
@@ -187,9 +187,9 @@ START_TEST(a_converted_block_is_a_chunk_of_its_own)
     memset(p[2], 7, MIB);
     start();
     for (int i = 0; i < 5; i += 2) {
-        ck_assert(pt_pool_register(p[i], MIB) && fake_holds(p[i], MIB) && pt_pool_registered(p[i] + MIB - 1));
+        ck_assert(pt_registration_ensure(p[i], MIB) && fake_holds(p[i], MIB) && pt_registration_covers(p[i] + MIB - 1));
     }
-    ck_assert(!pt_pool_registered(p[1]) && !pt_pool_registered(p[3]) && p[2][MIB - 1] == 7);
+    ck_assert(!pt_registration_covers(p[1]) && !pt_registration_covers(p[3]) && p[2][MIB - 1] == 7);
     ck_assert_uint_eq(vmlck(), 2 * MIB);
     for (int i = 0; i < 5; i++) {
         unpin(p[i]);
@@ -239,7 +239,7 @@ START_TEST(what_the_driver_refuses_is_mlocked)
     start();
     setenv("FAKE_CUDA_FAIL", "2:1", 1);
     char *a = pin(2 * MIB), *b = pin(MIB), *c = pin(1000);
-    ck_assert(pt_pool_registered(a) && !pt_pool_registered(b) && !pt_pool_registered(c));
+    ck_assert(pt_registration_covers(a) && !pt_registration_covers(b) && !pt_registration_covers(c));
     ck_assert_uint_ge(vmlck(), MIB);
     unpin(a);
     unpin(b);
@@ -375,7 +375,7 @@ static void read_and_write(void)
 {
     ck_assert(parents[MIB] == 7);
     parents[MIB] = 8;
-    ck_assert(!pt_pool_registered(parents) && !pt_pool_register(parents, MIB));
+    ck_assert(!pt_registration_covers(parents) && !pt_registration_ensure(parents, MIB));
     manager = 0;
     char *own = pin(MIB);
     ck_assert(!pt_pages_is_shared(own) && vmlck() >= MIB);

@@ -99,7 +99,7 @@ void pt_held_finish(void)
                 pt_pages_unlock_keep((void *)r->base, r->locked);
             }
             pt_table_write_begin(r);
-            r->state = PT_CACHED;
+            r->state = PT_BUSY; /* nobody's to take or to join with: other threads go on */
             pt_table_write_end(r);
         }
     }

@@ -2,116 +2,27 @@
 
 #include "ledger/table.h"
 #include "memory/pages.h"
+#include "pool/chunk_table.h"
 #include "pool/free_cache.h"
 #include "pool/lock.h"
-
-#include <string.h>
 
 /* A hole between locked parts costs two of the 65,530 mappings that the kernel allows a process. */
 #define HOLES_MOST 12000
 #define ALWAYS     ((size_t)8 << 20) /* from here on a part is worth them in any case */
 
-#define CHUNKS_MOST ((uint32_t)1 << 20)
-
-/* `used`: bytes that are not in the free cache. `first`: the part at its start. `origin`: the chunk that came with the
- * addresses; that one counts in `shares` how many chunks lie there now. `prev`, `next`: the list of unused ones. */
-struct chunk {
-    char *base;
-    size_t len, used;
-    uint32_t first, origin, shares, prev, next;
-    uint8_t kind;
-    bool unused; /* on the list */
-};
-
-static struct {
-    struct chunk *chunks; /* number 0 is none */
-    size_t opened;        /* bytes of the array */
-    uint32_t count, free; /* numbers given out so far; those given back, linked by `next` */
-    uint32_t unused;      /* registered chunks without a used byte */
-    size_t unused_bytes, holes;
-} state;
+static size_t holes; /* how many there are; the pool's lock guards it */
 
 void pt_chunks_init(void)
 {
-    memset(&state, 0, sizeof state); /* in a forked child the array stays its parent's, a page or two lost */
+    holes = 0;
+    pt_chunk_table_init();
     pt_free_cache_init();
 }
 
-/* ---- the array ---- */
-
-static uint32_t new_chunk(void)
+static struct pt_chunk *chunk_of(const struct pt_record *r)
 {
-    uint32_t number = state.free;
-    if (number != 0) {
-        state.free = state.chunks[number].next;
-        return number;
-    }
-    if (state.chunks == NULL) {
-        state.chunks = pt_pages_reserve(CHUNKS_MOST * sizeof *state.chunks);
-    }
-    number = state.count + 1;
-    if (state.chunks == NULL || number == CHUNKS_MOST) {
-        return 0;
-    }
-    size_t need = pt_pages_up((number + 1) * sizeof *state.chunks, PT_PAGE);
-    if (need > state.opened) {
-        if (pt_pages_open((char *)state.chunks + state.opened, need - state.opened) != 0) {
-            return 0;
-        }
-        state.opened = need;
-    }
-    return state.count = number;
+    return pt_chunk_table_at(r->chunk);
 }
-
-static void give_chunk(uint32_t number)
-{
-    state.chunks[number].next = state.free;
-    state.free = number;
-}
-
-static struct chunk *chunk_of(const struct pt_record *r)
-{
-    return &state.chunks[r->chunk];
-}
-
-/* ---- unused chunks ---- */
-
-static void list_unused(struct chunk *c)
-{
-    uint32_t number = (uint32_t)(c - state.chunks);
-    c->unused = true;
-    c->prev = 0;
-    c->next = state.unused;
-    state.chunks[c->next].prev = number; /* that of number 0 means nothing */
-    state.unused = number;
-    state.unused_bytes += c->len;
-}
-
-static void unlist_unused(struct chunk *c)
-{
-    c->unused = false;
-    *(c->prev != 0 ? &state.chunks[c->prev].next : &state.unused) = c->next;
-    state.chunks[c->next].prev = c->prev;
-    state.unused_bytes -= c->len;
-}
-
-static void use(struct chunk *c, size_t bytes)
-{
-    c->used += bytes;
-    if (c->unused) {
-        unlist_unused(c);
-    }
-}
-
-static void unuse(struct chunk *c, size_t bytes)
-{
-    c->used -= bytes;
-    if (c->used == 0 && c->kind != PT_CHUNK_MLOCKED) {
-        list_unused(c);
-    }
-}
-
-/* ---- parts ---- */
 
 static bool is_free(const struct pt_record *r)
 {
@@ -132,7 +43,7 @@ static enum pt_free_kind free_kind(const struct pt_record *r)
 /* A part's state and size; it is locked unless it is a hole. */
 static void set_part(struct pt_record *r, enum pt_state now, size_t len)
 {
-    state.holes += (now == PT_HOLE) - (size_t)(r->state == PT_HOLE);
+    holes += (now == PT_HOLE) - (size_t)(r->state == PT_HOLE);
     pt_table_write_begin(r);
     r->state = (uint8_t)now;
     r->capacity = len;
@@ -150,7 +61,7 @@ static uint32_t new_part(uint32_t chunk, uintptr_t base, size_t len)
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
     r->state = PT_BUSY;
-    r->flags = PT_EXACT | (state.chunks[chunk].kind != PT_CHUNK_MLOCKED ? PT_REGISTERED : 0);
+    r->flags = PT_EXACT | (pt_chunk_table_at(chunk)->kind != PT_CHUNK_MLOCKED ? PT_REGISTERED : 0);
     r->base = base;
     r->asked = 0;
     r->locked = r->capacity = len;
@@ -171,16 +82,16 @@ uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
 {
     PT_ASSERT_LOCKED();
     PT_ASSERT(pt_table_ours(base) && pt_table_ours((char *)base + len - 1));
-    uint32_t chunk = new_chunk();
+    uint32_t chunk = pt_chunk_table_new();
     if (chunk == 0) {
         return 0;
     }
-    state.chunks[chunk] = (struct chunk){
+    *pt_chunk_table_at(chunk) = (struct pt_chunk){
         .base = base, .len = len, .used = len, .origin = chunk, .shares = 1, .kind = (uint8_t)kind};
     uint32_t number = new_part(chunk, (uintptr_t)base, len);
-    state.chunks[chunk].first = number;
+    pt_chunk_table_at(chunk)->first = number;
     if (number == 0) {
-        give_chunk(chunk);
+        pt_chunk_table_give(chunk);
     }
     return number;
 }
@@ -220,8 +131,8 @@ void pt_chunks_take(uint32_t number, size_t need)
     PT_ASSERT_LOCKED();
     PT_ASSERT(is_free(r) && r->capacity >= need && need > 0);
     pt_free_cache_remove(number, free_kind(r));
-    use(chunk_of(r), r->capacity);
-    state.holes -= !locked;
+    pt_chunk_table_use(chunk_of(r), r->capacity);
+    holes -= !locked;
     r->state = PT_BUSY; /* so that nothing joins with it */
     set_part(r, PT_BUSY, cut(number, need, locked, r->born_ns));
 }
@@ -237,7 +148,7 @@ static void swallow(uint32_t number, uint32_t later)
     }
     pt_table_unindex(later);
     set_part(r, r->state, r->capacity + gone->capacity);
-    state.holes -= gone->state == PT_HOLE;
+    holes -= gone->state == PT_HOLE;
     pt_table_give_record(later);
     r->born_ns = born > r->born_ns ? born : r->born_ns;
     /* What is said of a wrong free() must not name a block that lay elsewhere. */
@@ -258,10 +169,10 @@ static uint32_t like_neighbour(const struct pt_record *r, uint32_t neighbour)
 uint32_t pt_chunks_give(uint32_t number, bool locked, uint64_t since_ns)
 {
     struct pt_record *r = pt_table_record(number);
-    struct chunk *c = chunk_of(r);
+    struct pt_chunk *c = chunk_of(r);
     PT_ASSERT_LOCKED();
     PT_ASSERT(r->state != PT_HOLE && r->state != PT_FREE && r->owner == 0 && (locked || c->kind == PT_CHUNK_MLOCKED));
-    unuse(c, r->capacity);
+    pt_chunk_table_unuse(c, r->capacity);
     r->born_ns = since_ns;
     set_part(r, locked ? PT_CACHED : PT_HOLE, r->capacity);
     uint32_t other = like_neighbour(r, r->after);
@@ -302,7 +213,7 @@ static bool is_hole(uint32_t number)
 static bool may_unlock(uint32_t number)
 {
     const struct pt_record *r = pt_table_record(number);
-    return is_hole(r->before) || is_hole(r->after) || r->capacity >= ALWAYS || state.holes < HOLES_MOST;
+    return is_hole(r->before) || is_hole(r->after) || r->capacity >= ALWAYS || holes < HOLES_MOST;
 }
 
 uint32_t pt_chunks_take_oldest(uint64_t before_ns)
@@ -322,23 +233,15 @@ uint32_t pt_chunks_take_oldest(uint64_t before_ns)
 
 size_t pt_chunks_unused(void)
 {
-    return state.unused_bytes;
+    return pt_chunk_table_unused();
 }
 
 uint32_t pt_chunks_take_unused(size_t deficit)
 {
-    uint32_t best = 0;
-    for (uint32_t n = state.unused; n != 0; n = state.chunks[n].next) {
-        size_t len = state.chunks[n].len, best_len = state.chunks[best].len;
-        bool enough = len >= deficit / 8, best_enough = best_len >= deficit / 8;
-        if (best == 0 || (enough ? !best_enough || len < best_len : !best_enough && len > best_len)) {
-            best = n;
-        }
-    }
-    if (best == 0) {
+    const struct pt_chunk *c = pt_chunk_table_best_unused(deficit);
+    if (c == NULL) {
         return 0;
     }
-    struct chunk *c = &state.chunks[best];
     uint32_t number = c->first;
     pt_chunks_take(number, c->len);
     return number;
@@ -352,18 +255,18 @@ void *pt_chunks_remove(uint32_t number)
     PT_ASSERT(r->state == PT_BUSY && pt_chunks_is_whole(number));
     pt_table_unindex(number);
     pt_table_give_record(number);
-    void *addresses = --state.chunks[origin].shares == 0 ? state.chunks[origin].base : NULL;
+    void *addresses = --pt_chunk_table_at(origin)->shares == 0 ? pt_chunk_table_at(origin)->base : NULL;
     if (chunk != origin) {
-        give_chunk(chunk);
+        pt_chunk_table_give(chunk);
     }
     if (addresses != NULL) {
-        give_chunk(origin); /* it stays until then, to count */
+        pt_chunk_table_give(origin); /* it stays until then, to count */
     }
     return addresses;
 }
 
 /* What follows the part becomes a chunk of its own. */
-static void part_right(struct chunk *c, const struct pt_record *r, uint32_t right)
+static void part_right(struct pt_chunk *c, const struct pt_record *r, uint32_t right)
 {
     char *end = (char *)r->base + r->capacity;
     size_t len = (size_t)(c->base + c->len - end), used = 0;
@@ -372,8 +275,8 @@ static void part_right(struct chunk *c, const struct pt_record *r, uint32_t righ
         used += is_free(part) ? 0 : part->capacity;
         part->chunk = right;
     }
-    state.chunks[right] = (struct chunk){.base = end, .len = len, .used = used, .first = r->after, .origin = c->origin};
-    state.chunks[c->origin].shares++;
+    *pt_chunk_table_at(right) = (struct pt_chunk){.base = end, .len = len, .used = used, .first = r->after, .origin = c->origin};
+    pt_chunk_table_at(c->origin)->shares++;
     pt_table_record(r->after)->before = 0;
     c->len -= len;
     c->used -= used;
@@ -382,11 +285,11 @@ static void part_right(struct chunk *c, const struct pt_record *r, uint32_t righ
 bool pt_chunks_convert(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
-    struct chunk *c = chunk_of(r);
-    uint32_t own = r->before != 0 ? new_chunk() : r->chunk, right = r->after != 0 ? new_chunk() : 0;
+    struct pt_chunk *c = chunk_of(r);
+    uint32_t own = r->before != 0 ? pt_chunk_table_new() : r->chunk, right = r->after != 0 ? pt_chunk_table_new() : 0;
     if (own == 0 || (r->after != 0 && right == 0)) {
         if (own != r->chunk && own != 0) {
-            give_chunk(own);
+            pt_chunk_table_give(own);
         }
         return false;
     }
@@ -394,17 +297,17 @@ bool pt_chunks_convert(uint32_t number)
         part_right(c, r, right);
     }
     if (own != r->chunk) {
-        state.chunks[own] = (struct chunk){.base = (char *)r->base,
+        *pt_chunk_table_at(own) = (struct pt_chunk){.base = (char *)r->base,
                                            .len = r->capacity,
                                            .used = r->capacity,
                                            .first = number,
                                            .origin = c->origin};
-        state.chunks[c->origin].shares++;
+        pt_chunk_table_at(c->origin)->shares++;
         pt_table_record(r->before)->after = 0;
         c->len -= r->capacity;
         c->used -= r->capacity;
     }
-    state.chunks[own].kind = PT_CHUNK_REGISTERED;
+    pt_chunk_table_at(own)->kind = PT_CHUNK_REGISTERED;
     pt_table_write_begin(r);
     r->flags |= PT_REGISTERED;
     r->chunk = own;

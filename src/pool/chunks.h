@@ -10,13 +10,11 @@
 #ifndef PT_CHUNKS_H
 #define PT_CHUNKS_H
 
+#include "pool/chunk_table.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* SMALL: registered, and made for small requests, which are sent there first: one of them in a large chunk that is free
- * otherwise would keep it from its like. */
-enum pt_chunk_kind { PT_CHUNK_MLOCKED, PT_CHUNK_REGISTERED, PT_CHUNK_SMALL };
 
 void pt_chunks_init(void);
 

@@ -39,9 +39,4 @@ int pt_pool_take_pageable(const struct pt_birth *birth, struct pt_block *out);
 struct pt_magazine;
 void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner);
 
-/* Whether the address lies in memory of ours that is registered with the device in use: then nobody else may do or undo
- * that. And whether all of [p, p + len) does, in one live block, which is registered first if need be. */
-bool pt_pool_registered(const void *p);
-bool pt_pool_register(const void *p, size_t len);
-
 #endif
