@@ -1,7 +1,7 @@
 /* Replays a recorded trace of pinned memory (record.py) on the fake driver of the tests, driven like cycle.c:
  *   replay DIVISOR FILE    registrations, unregistrations; the highest of (locked / the most alive so far); bytes
  * locked when most was alive, that most, the most locked; how often giving a registration back met work in flight;
- * seconds With FAKE_DRIVER, the path of the built tests/libcuda.so.1. One trace a process.
+ * seconds. With FAKE_DRIVER, the path of the built tests/libcuda.so.1. One trace a process.
  *
  * A stream uses a block from "~" to just after the next block is dropped, whichever that is. The blocks are not
  * touched, but registering them takes the memory: sizes are divided by DIVISOR where a trace is larger than this
