@@ -70,6 +70,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
     struct pt_request q = {
         .manager = manager(true), .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_TORCH, .caller = caller};
     struct pt_block block;
+    (void)pt_supply_spent(); /* at the other doors */
     int error = pt_block_alloc(&q, &block);
     if (error == 0 && !registered(&block, bytes) && pt_driver_ready()) {
         (void)drop(block.base);

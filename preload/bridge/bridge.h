@@ -1,6 +1,5 @@
 /* What the preload and the bridge to torch's host allocator ask of each other. The preload is C and the bridge is C++
- * built for one torch, at first use, from the text that the preload carries: so this header includes nothing of ours.
- */
+ * built for one torch, at first use, from the text that the preload carries: so this header includes nothing of ours. */
 #ifndef PRELOAD_BRIDGE_H
 #define PRELOAD_BRIDGE_H
 
@@ -49,7 +48,7 @@ struct pintensor_bridge_calls {
 
 /* Takes torch's pinned memory over from here on. Blocks that torch made before stay torch's. Returns NULL, or what is
  * wrong in a few words. For torch before 2.11 the bridge also has, under their own names, the functions that
- * src/torch.c needs and that torch does not have yet. */
+ * src/api/tensor.c needs and that torch does not have yet. */
 #define PINTENSOR_BRIDGE_START "pintensor_bridge_start"
 typedef const char *pintensor_bridge_start_function(const struct pintensor_bridge_calls *calls);
 

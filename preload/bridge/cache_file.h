@@ -22,8 +22,7 @@ void cache_file_path(char *out, const char *name, const char *ending);
 /* A name for a file that is being made, by the one who holds the lock or, without one, by this process. */
 void cache_file_temporary(char *out, const char *name, const char *ending, int lock);
 
-/* Whether this user made the file and nobody else may have changed it, or it is not there; as cache_file_directory().
- */
+/* Whether this user made the file and nobody else may have changed it, or it is not there; as cache_file_directory(). */
 const char *cache_file_check(const char *path, struct pt_text *why);
 
 /* One process at a time: the descriptor to close afterwards, -ETIMEDOUT after 3 minutes, or -ENOLCK where files cannot
@@ -32,8 +31,7 @@ int cache_file_lock(void);
 
 bool cache_file_write(int fd, const char *p, size_t n);
 
-/* Ends a file with its own checksum, which the dynamic linker does not mind; and whether it still is what was sealed.
- */
+/* Ends a file with its own checksum, which the dynamic linker does not mind; and whether it still is what was sealed. */
 bool cache_file_seal(const char *path);
 bool cache_file_is_whole(const char *path);
 

@@ -1,4 +1,4 @@
-// What src/torch.c needs and torch before 2.11 does not have, under the names and with the arguments that later ones
+// What src/api/tensor.c needs and torch before 2.11 does not have, under the names and with the arguments that later ones
 // have it (torch/csrc/stable/c/shim.h): the bridge's. The deleter is not called when this fails.
 #ifndef PRELOAD_OLD_TORCH_H
 #define PRELOAD_OLD_TORCH_H

@@ -1,4 +1,4 @@
-/* What is needed of a device's runtime to register host memory: one row a runtime, in device.c. A row is only asked once
+/* What is needed of a device's runtime to register host memory: one row a runtime, in driver.c. A row is only asked once
  * its library was found in the process; none loads a library, initialises a runtime or makes a context. */
 #ifndef PT_RUNTIME_H
 #define PT_RUNTIME_H

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One index level: an entry a granule over a part of the range, opened as far as it is used. The low half of an entry is
+/* One index: an entry a granule over a part of the range, opened as far as it is used. The low half of an entry is
  * the record's number; in the small region the high half is how many bytes of a live block follow from the granule's
  * start, so that one load tells whether an address is covered. */
 struct pt_address_map {

@@ -19,8 +19,8 @@
 #define STRINGS_MOST   ((uint64_t)32 << 20)
 #define ANCESTORS_MOST 8
 
-/* The same for an exact block, whose entries stay as they are while it is reused. Index and extents are private, so a
- * forked child keeps the state of its birth. */
+/* What is_managed() has to know of a part of a chunk, by record number. Index and extents are private, so a forked child
+ * keeps the state of its birth. */
 struct extent {
     _Atomic uint64_t where; /* base, with 16 bits of the generation above it; 0 unless alive and not released */
     _Atomic uint64_t asked;
@@ -194,8 +194,8 @@ static size_t exact_offset(const struct map *m, uintptr_t p)
     return p - (uintptr_t)m->range.base - m->range.small;
 }
 
-/* The level that a block of the small region belongs to, and its offset in it. */
-static struct pt_address_map *level_of(const struct pt_record *r, size_t *offset)
+/* The index that a block of the small region belongs to, and its offset in it. */
+static struct pt_address_map *map_of(const struct pt_record *r, size_t *offset)
 {
     *offset = r->base - (uintptr_t)current.range.base;
     return r->asked >= PT_PAGE ? &current.page : &current.fine;
@@ -213,7 +213,7 @@ int pt_table_index(uint32_t number)
             pt_starts_set(&current.exact, offset, number);
         }
     } else {
-        struct pt_address_map *l = level_of(r, &offset);
+        struct pt_address_map *l = map_of(r, &offset);
         error = pt_address_map_open(l, offset + r->asked);
         if (error == 0) {
             pt_address_map_set(l, offset, r->asked, number, true);
@@ -250,7 +250,7 @@ void pt_table_unindex(uint32_t number)
         pt_starts_clear(&current.exact, exact_offset(&current, r->base));
     } else {
         size_t offset;
-        struct pt_address_map *l = level_of(r, &offset);
+        struct pt_address_map *l = map_of(r, &offset);
         pt_address_map_set(l, offset, r->asked, 0, false);
     }
 }
@@ -263,7 +263,7 @@ void pt_table_mark_released(uint32_t number)
     pt_table_write_end(r);
     if (!is_exact(r)) {
         size_t offset;
-        struct pt_address_map *l = level_of(r, &offset);
+        struct pt_address_map *l = map_of(r, &offset);
         pt_address_map_set(l, offset, r->asked, number, false);
     }
 }

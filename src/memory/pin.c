@@ -85,29 +85,6 @@ void pt_pin_unregister(void *p, size_t len)
     }
 }
 
-int pt_pin_hold(void *p, size_t len, bool *registered)
-{
-    *registered = pt_pin_register(p, len) == 0;
-    return *registered ? 0 : pt_pin_acquire(p, len);
-}
-
-void pt_pin_drop(void *p, size_t len, bool registered)
-{
-    registered ? pt_pin_unregister(p, len) : pt_pin_release(p, len);
-}
-
-int pt_pin_resize(void *p, size_t from, size_t to)
-{
-    char *end = (char *)p + from;
-    int error = 0;
-    if (from > to) {
-        pt_pin_release(end - (from - to), from - to);
-    } else if (from < to && (error = pt_pin_acquire(end, to - from)) != 0) {
-        pt_pin_release(p, from);
-    }
-    return error;
-}
-
 int pt_pin_convert(void *p, size_t len)
 {
     int error = pt_driver_register(p, len);

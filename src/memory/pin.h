@@ -1,5 +1,5 @@
-/* How pages are locked: by mlock, or by registering them with the device that the program uses. Owns the process's count of bytes locked by us and knows why a lock
- * was refused. Safe under jemalloc's locks: allocates nothing. */
+/* How pages are locked: by mlock, or by registering them with the device that the program uses. Owns the process's count of
+ * bytes locked by us and knows why a lock was refused. Safe under jemalloc's locks: allocates nothing. */
 #ifndef PT_PIN_H
 #define PT_PIN_H
 
@@ -21,13 +21,6 @@ void pt_pin_release(void *p, size_t len);
  * A registration is given back as it was made, whole. */
 int pt_pin_register(void *p, size_t len);
 void pt_pin_unregister(void *p, size_t len);
-
-/* Either: registers, or else mlocks. `registered` says which, and has to be given back with the range. */
-int pt_pin_hold(void *p, size_t len, bool *registered);
-void pt_pin_drop(void *p, size_t len, bool registered);
-
-/* A range that is mlocked gets shorter or longer. On failure nothing of it is held. */
-int pt_pin_resize(void *p, size_t from, size_t to);
 
 /* A range that was mlocked becomes registered, in place. On failure it stays as it is. */
 int pt_pin_convert(void *p, size_t len);

@@ -26,7 +26,7 @@
 #define HOLES_MOST 8192
 
 static struct {
-    pthread_mutex_t mutex; /* a leaf: taken under jemalloc's locks, nothing is taken under it */
+    pthread_mutex_t mutex; /* guards all that is not atomic; taken under jemalloc's locks */
     struct pt_range range;
     char *next[2], *opened[2], *end[2];
     char *locked;   /* the SMALL region is locked up to here, holes excepted */

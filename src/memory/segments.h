@@ -30,7 +30,6 @@ void pt_segments_unlock(void *p, size_t len);
 int pt_segments_relock(void *p, size_t len);
 void pt_segments_sweep(bool registered_too);
 
-
 /* Whether a block of the SMALL region may lie across this address. */
 bool pt_segments_joined(const void *border);
 

@@ -136,7 +136,7 @@ static size_t limit(void)
 {
     enum { SLOWLY = 8, MOST = 5 };
     size_t peak = peak_now(), least = least_limit(), most = peak + (least - peak) * MOST;
-    size_t wide = least + (peak >= MUCH ? state.debt / SLOWLY : state.debt);
+    size_t wide = peak >= MUCH ? least - (least - peak) / 2 + state.debt / SLOWLY : least + state.debt;
     size_t grain = pt_pages_up(peak + PT_HUGE, PT_HUGE);
     wide = wide < most ? wide : most;
     return wide > grain ? wide : grain;

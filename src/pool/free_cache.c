@@ -152,17 +152,6 @@ uint32_t pt_free_cache_best(size_t need, enum pt_free_kind kind)
     return found;
 }
 
-uint32_t pt_free_cache_largest(enum pt_free_kind kind)
-{
-    for (unsigned word = WORDS; word-- > 0;) {
-        uint64_t filled = cache.kind[kind].filled[word];
-        if (filled != 0) {
-            return cache.kind[kind].first[word * 64 + 63 - (unsigned)__builtin_clzl(filled)];
-        }
-    }
-    return 0;
-}
-
 static uint32_t if_old(uint32_t number, uint64_t before_ns)
 {
     return number != 0 && pt_table_record(number)->born_ns <= before_ns ? number : 0;

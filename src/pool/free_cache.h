@@ -20,9 +20,6 @@ void pt_free_cache_remove(uint32_t number, enum pt_free_kind kind);
  * apart; the newest of equal ones. 0: none. It stays in the cache. */
 uint32_t pt_free_cache_best(size_t need, enum pt_free_kind kind);
 
-/* One of the largest; 0: none. */
-uint32_t pt_free_cache_largest(enum pt_free_kind kind);
-
 /* The mlocked part that waits longest, and the one that waits longest after it; 0 if there is none or it began to wait after
  * `before_ns`. */
 uint32_t pt_free_cache_oldest(uint64_t before_ns);

@@ -231,14 +231,6 @@ static void retire_one(const struct pt_found *f)
     leave(held);
 }
 
-static _Atomic uint64_t used_ns; /* when a stream was last told to use a block */
-
-bool pt_in_flight_lately(void)
-{
-    uint64_t then = atomic_load_explicit(&used_ns, memory_order_relaxed);
-    return then != 0 && pt_table_now() - then < 1000000000u;
-}
-
 bool pt_in_flight_use(const void *p, void *stream, int device, bool until_drop)
 {
     struct pt_found f = {0};
@@ -252,7 +244,6 @@ bool pt_in_flight_use(const void *p, void *stream, int device, bool until_drop)
     if ((f.flags & PT_PAGEABLE) != 0) {
         return true; /* copied by way of memory of the driver's, and never kept for reuse */
     }
-    atomic_store_explicit(&used_ns, pt_table_now(), memory_order_relaxed);
     until_drop = until_drop && stream != PT_PER_THREAD_STREAM; /* who drops it has another stream of that name */
     (void)pt_driver_look();
     if (pt_driver_captured(stream)) {

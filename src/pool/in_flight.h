@@ -21,9 +21,6 @@ enum { PT_IN_FLIGHT_CURRENT = -1 }; /* for `device`: that of the stream, or of t
  * With no lock held. */
 bool pt_in_flight_use(const void *p, void *stream, int device, bool until_drop);
 
-/* Whether a stream was told to use a block within the last second: then the device is likely to be busy. */
-bool pt_in_flight_lately(void);
-
 /* Whether the block that ends now has to wait. With the pool's lock held. */
 struct pt_record;
 bool pt_in_flight_holds(const struct pt_record *r);

@@ -100,8 +100,7 @@ enum pt_magazine_put pt_magazine_put(struct pt_magazine *m, uint32_t number);
 
 /* ---- with the pool's lock held ---- */
 
-/* This thread makes a block the long way: its tally is folded in. Returns the owner to enter into the block's record.
- */
+/* This thread makes a block the long way: its tally is folded in. Returns the owner to enter into the block's record. */
 uint16_t pt_magazine_owner(const struct pt_record *r);
 
 /* Whether this thread had better give its magazine up: it finds nothing there. */

@@ -1,6 +1,7 @@
 /* The pool: pinned memory for blocks. A request goes down once (pt_pool_take) and comes back with a live block; a block that
- * ends goes down once (pt_pool_give). Small blocks come from jemalloc's slabs, all others are parts of chunks. With what lies
- * below it the only writer of the table's records and counters. Nothing here knows of tensors' deleters or of managers. */
+ * ends goes down once (pt_pool_give). Small blocks come from jemalloc's slabs, all others are parts of chunks. A record's memory is
+ * written here and below alone; life/ adds who freed a block, and when. Nothing here knows of tensors' deleters or of
+ * managers. */
 #ifndef PT_POOL_H
 #define PT_POOL_H
 

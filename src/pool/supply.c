@@ -37,8 +37,9 @@ bool pt_supply_registers(void)
 /* With the lock held: busy parts, chained by `next`, that have to go. mlocked ones first: nobody waits for those. */
 static uint32_t choose_evicted(size_t bytes)
 {
+    enum { AT_ONCE = 64 }; /* only what has become a hole is counted as one */
     uint32_t chosen = 0, number;
-    for (size_t sum = 0; sum < bytes; sum += pt_table_record(number)->capacity) {
+    for (size_t sum = 0, i = 0; sum < bytes && i < AT_ONCE; i++, sum += pt_table_record(number)->capacity) {
         number = pt_chunks_take_oldest(UINT64_MAX);
         if (number == 0 && (number = pt_chunks_take_unused(bytes - sum)) != 0) {
             pt_budget_evicted(pt_table_record(number)->capacity);
@@ -84,12 +85,8 @@ static uint32_t make_registered(size_t need, bool apart)
     size_t len = pt_budget_fit(need, plan.len);
     pt_lock_leave();
 
-    /* Where the device is busy the new one comes first: else the driver would have it wait for the others to go, and those for
-     * the device. */
-    if (!pt_in_flight_lately()) {
-        pt_eviction_later(evicted);
-        evicted = 0;
-    }
+    /* The new one first: else the driver would have it wait for the others to go, and those for the device, and the device
+     * may be waiting for what this very thread is about to send. */
     uint32_t number = register_chunk(len, plan.small);
     if (number == 0) { /* there may be no memory for both */
         (void)pt_eviction_now(evicted);

@@ -13,14 +13,14 @@ void pt_supply_reset(void);
 bool pt_supply_registers(void);
 
 /* A busy part of `need` locked bytes, whole pages, which are pending in the budget from now on: until they are used, or given
- * up. 0: none can be had, with the errno in *error. `apart`: a chunk for small requests, since what is free is too good for one
+ * up. 0: none can be had, with the errno in *error. `apart`: a chunk of a small one's size, since what is free is too good for it
  * (pt_budget_spares). */
 uint32_t pt_supply_make(size_t need, bool apart, int *error);
 
-/* How long this thread was in there since it asked last, in nanoseconds. */
-uint64_t pt_supply_spent(void);
-
 /* The same, neither locked nor pending. */
 uint32_t pt_supply_make_pageable(size_t need, int *error);
+
+/* How long this thread was in there since it asked last, in nanoseconds. */
+uint64_t pt_supply_spent(void);
 
 #endif

@@ -16,7 +16,7 @@
  * Where the interpreter's memory cannot be read that way, large blocks are looked at in full each time with the GIL,
  * and each so many times without; small ones by innermost line, and in full once for so many bytes of each line.
  *
- * Lock order: `mutex` is a leaf; nothing is called under it. Python may run a finalizer that frees a tensor. */
+ * Nothing is called under `mutex`: Python may run a finalizer that frees a tensor. */
 
 #define KNOWN       ((size_t)16 << 10)
 #define LEAVES      4096

@@ -1,5 +1,5 @@
 /* Allocation sites: which line asked. Turns the running stack into the number of a site in the table; equal stacks
- * give equal numbers. Owns the table's sites' frames and strings; their counters are the manager's. */
+ * give equal numbers. Owns the table's sites' frames and strings; their counters are the ledger's. */
 #ifndef PT_SITE_H
 #define PT_SITE_H
 

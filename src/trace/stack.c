@@ -12,8 +12,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Lock order: `mutex` is a leaf; nothing is called under it but the table's intern. */
-
 #define LIBRARY_FRAMES_MOST 4
 #define SLOTS               ((size_t)64 << 10) /* four times the number of sites, which have two keys or more */
 
