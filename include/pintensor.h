@@ -1,10 +1,10 @@
 /* pintensor: CPU tensors and raw blocks in page-locked memory.
  *
- * Blocks come from two arenas whose pages are locked, so that O_DIRECT and DMA reach them and they are never swapped: with
- * mlock, or, once the process has a CUDA context, by registering them with its driver, to which no memlock limit applies. A
- * freed block stays locked for the next request of its size as long as everything locked stays within 1.05
- * times the most that was ever alive, and for 10 seconds at most. At exit a report says what was lost and where it was
- * allocated.
+ * Pages of blocks are locked, so that O_DIRECT and DMA reach them and they are never swapped: with mlock, or, once the
+ * process has a CUDA context, by registering them with its driver, to which no memlock limit applies. Freed memory stays
+ * locked for later requests, within a twentieth over the most that was ever in use, or up to a quarter where sizes vary
+ * (PINTENSOR_CACHE). What is mlocked goes back when it was idle for 10 seconds. At exit a report says what was lost and
+ * where it was allocated.
  *
  * Units: sizes are bytes, element counts are elements. Addresses are aligned to 4096 from 4096 bytes on, else to the
  * largest power of two that divides a size that is a multiple of 512, else to 64.
