@@ -1,10 +1,33 @@
 # The tests. Suites link the core itself, so that they reach what the libraries hide; scripts run the real preload.
-check_suites = tests/check_text tests/check_options tests/check_segments tests/check_arena tests/check_free_cache \
-	tests/check_table tests/check_growth tests/check_block tests/check_many tests/check_api tests/check_fork \
-	tests/check_driver tests/check_in_flight tests/check_magazine tests/check_fake
-preload_tests = tests/preload_symbols.sh tests/preload_exit.sh tests/preload_limits.sh tests/preload_lifetime.sh \
-	tests/preload_dtypes.sh tests/preload_symbolic.sh tests/preload_link.sh tests/preload_harm.sh \
-	tests/preload_leaf.sh tests/preload_cuda.sh tests/preload_bridge.sh tests/preload_bridge_fails.sh
+check_suites = \
+	tests/check_text \
+	tests/check_options \
+	tests/check_segments \
+	tests/check_arena \
+	tests/check_free_cache \
+	tests/check_table \
+	tests/check_growth \
+	tests/check_block \
+	tests/check_many \
+	tests/check_api \
+	tests/check_fork \
+	tests/check_driver \
+	tests/check_in_flight \
+	tests/check_magazine \
+	tests/check_fake
+preload_tests = \
+	tests/preload_symbols.sh \
+	tests/preload_exit.sh \
+	tests/preload_limits.sh \
+	tests/preload_lifetime.sh \
+	tests/preload_dtypes.sh \
+	tests/preload_symbolic.sh \
+	tests/preload_link.sh \
+	tests/preload_harm.sh \
+	tests/preload_leaf.sh \
+	tests/preload_cuda.sh \
+	tests/preload_bridge.sh \
+	tests/preload_bridge_fails.sh
 
 core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
@@ -44,6 +67,32 @@ check-local:
 	@exit 1
 endif
 
-EXTRA_DIST += tests/suite.h tests/blocks.h tests/lib.sh $(preload_tests) tests/programs/ends.c tests/programs/terminate.cpp \
-	tests/programs/fake_op.c tests/programs/frames.c tests/programs/no_peek.c tests/programs/fake_job.c tests/programs/fake_cuda.c tests/programs/cuda_job.c tests/programs/fake_torch.cpp tests/programs/fake_torch_cuda.cpp tests/bridge.sh preload/bridge/host_allocator.cpp tests/programs/many_mappings.c tests/programs/linked.c tests/programs/harm.c tests/programs/aborts_early.c \
-	tests/python/ops.py tests/python/pin.py tests/python/gil.py tests/python/leaf.py tests/python/frames.py tests/python/lifetime.py tests/python/features.py tests/python/dtypes.py
+EXTRA_DIST += \
+	tests/suite.h \
+	tests/blocks.h \
+	tests/lib.sh \
+	$(preload_tests) \
+	tests/programs/ends.c \
+	tests/programs/terminate.cpp \
+	tests/programs/fake_op.c \
+	tests/programs/frames.c \
+	tests/programs/no_peek.c \
+	tests/programs/fake_job.c \
+	tests/programs/fake_cuda.c \
+	tests/programs/cuda_job.c \
+	tests/programs/fake_torch.cpp \
+	tests/programs/fake_torch_cuda.cpp \
+	tests/bridge.sh \
+	preload/bridge/host_allocator.cpp \
+	tests/programs/many_mappings.c \
+	tests/programs/linked.c \
+	tests/programs/harm.c \
+	tests/programs/aborts_early.c \
+	tests/python/ops.py \
+	tests/python/pin.py \
+	tests/python/gil.py \
+	tests/python/leaf.py \
+	tests/python/frames.py \
+	tests/python/lifetime.py \
+	tests/python/features.py \
+	tests/python/dtypes.py

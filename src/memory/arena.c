@@ -122,6 +122,7 @@ static extent_hooks_t small_hooks = {
     .alloc = small_alloc, .commit = small_commit, .decommit = small_decommit, .split = split, .merge = small_merge};
 static extent_hooks_t exact_hooks = {.alloc = exact_alloc, .split = split, .merge = merge};
 
+/* Written once, before the first block. */
 static struct {
     unsigned small, exact;
     size_t purge[3], decay[3], idle[3];

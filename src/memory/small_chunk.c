@@ -9,6 +9,7 @@
 /* What each huge page of the region is: mlocked or nothing, the first of a chunk, or a later one. */
 enum { PLAIN, FIRST, LATER };
 
+/* The mutex of segments guards these. */
 static char *base;
 static uint8_t *page, *kind;
 

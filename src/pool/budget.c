@@ -15,6 +15,7 @@
 /* Where a part of what is in use is worth being careful with. */
 #define MUCH ((size_t)1 << 30)
 
+/* The pool's lock guards all of it. */
 static struct {
     size_t exact_live, small_live;     /* locked bytes of live blocks in either region */
     size_t flying_exact, flying_small; /* of dropped blocks that a device still uses */
@@ -224,14 +225,14 @@ static size_t at_most(size_t need, size_t want, ptrdiff_t most)
 }
 
 /* What may still be locked; negative: that much too much is already. The request itself is not counted. */
-static ptrdiff_t room(size_t need)
+static ptrdiff_t space_left(size_t need)
 {
     return (ptrdiff_t)limit() - (ptrdiff_t)(locked_now() - need);
 }
 
 struct pt_plan pt_budget_plan(size_t need, bool apart)
 {
-    ptrdiff_t has = room(need), can_go = (ptrdiff_t)(pt_chunks_unused() + pt_free_cache_bytes(PT_FREE_MLOCKED));
+    ptrdiff_t has = space_left(need), can_go = (ptrdiff_t)(pt_chunks_unused() + pt_free_cache_bytes(PT_FREE_MLOCKED));
     struct pt_plan plan = {.len = at_most(need, wanted(need, apart), has + can_go), .small = pt_budget_is_small(need)};
     plan.evict = (ptrdiff_t)plan.len > has ? (size_t)((ptrdiff_t)plan.len - has) : 0;
     return plan;
@@ -239,7 +240,7 @@ struct pt_plan pt_budget_plan(size_t need, bool apart)
 
 size_t pt_budget_fit(size_t need, size_t len)
 {
-    return at_most(need, len, room(need));
+    return at_most(need, len, space_left(need));
 }
 
 void pt_budget_evicted(size_t bytes)

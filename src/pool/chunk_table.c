@@ -8,6 +8,7 @@
 
 struct pt_chunk *pt_chunk_table;
 
+/* The pool's lock guards it, and the array. */
 static struct {
     size_t opened;        /* bytes of the array */
     uint32_t count, free; /* numbers given out so far; those given back, linked by `next` */

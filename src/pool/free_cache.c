@@ -12,6 +12,7 @@
 /* How many of a bin are looked at, so that a bin full of odd sizes costs no more than a miss. */
 #define LOOK_MOST 16
 
+/* The pool's lock guards all of it. */
 static struct {
     struct {
         uint32_t first[BINS]; /* newest first: its pages are the likeliest to be in the CPU's cache */
