@@ -74,7 +74,7 @@ int pt_table_init(int rank)
     size_t records_at = strings_at + STRINGS_MOST;
     /* One for each page of the range is more than enough for a small one. */
     uint32_t records = m.range.size / PT_PAGE < RECORDS_MOST ? (uint32_t)(m.range.size / PT_PAGE) : RECORDS_MOST;
-    while ((m.table = pt_pages_shared(records_at + records * sizeof(struct pt_record))) == NULL) {
+    while ((m.table = pt_pages_book(records_at + records * sizeof(struct pt_record))) == NULL) {
         records /= 2;
         if (records < 4096) {
             return -ENOMEM;

@@ -1,4 +1,4 @@
-/* The table: every block, every allocation site and every counter, as plain values in one shared mapping that
+/* The table: every block, every allocation site and every counter, as plain values in one mapping that
  * another process can read; strings are offsets into it, never pointers. Beside it, private to this process, an
  * index from addresses to records.
  *

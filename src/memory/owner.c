@@ -2,6 +2,7 @@
 
 #include "memory/pages.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -19,13 +20,29 @@ struct mark {
 static _Atomic(struct mark *) page;
 static _Atomic uint32_t epoch; /* how often this was set up: again in forked children, whose threads have other numbers */
 
+/* Where the kernel does not wipe the page (before 4.14, in some sandboxes), two other proofs stand in: a fork handler, which
+ * any fork() of libc's runs, and the pid, for children that were made past libc. */
+static _Atomic bool unwiped;
+
+static void forget_in_child(void)
+{
+    struct mark *m = atomic_load(&page);
+    if (m != NULL) {
+        atomic_store(&m->state, NEW); /* on this child's own copy of the page */
+    }
+}
+
 static struct mark *mark(void)
 {
     struct mark *m = atomic_load_explicit(&page, memory_order_acquire);
     if (m == NULL) {
-        struct mark *fresh = pt_pages_owner_mark();
-        if (fresh == NULL) {
+        bool wiped;
+        struct mark *fresh = pt_pages_owner_mark(&wiped);
+        if (fresh == NULL || (!wiped && pthread_atfork(NULL, NULL, forget_in_child) != 0)) {
             return NULL;
+        }
+        if (!wiped) {
+            atomic_store(&unwiped, true);
         }
         if (atomic_compare_exchange_strong(&page, &m, fresh)) {
             m = fresh; /* else another thread was faster: its page counts, ours is one page lost */
@@ -34,14 +51,31 @@ static struct mark *mark(void)
     return m;
 }
 
+/* Whether what the mark says was said in this process. */
+static bool is_mine(const struct mark *m)
+{
+    return !atomic_load_explicit(&unwiped, memory_order_relaxed) || atomic_load(&m->pid) == (int)getpid();
+}
+
+/* A child that was made past libc finds its parent's word: it begins anew. */
+static void forget_anothers(struct mark *m)
+{
+    int state = atomic_load(&m->state);
+    if (state != NEW && !is_mine(m)) {
+        atomic_store(&m->state, NEW);
+    }
+}
+
 enum pt_owner_turn pt_owner_begin(void)
 {
     struct mark *m = mark();
     if (m == NULL) {
         return PT_OWNER_REFUSED;
     }
+    forget_anothers(m);
     int state = NEW;
     if (atomic_compare_exchange_strong(&m->state, &state, STARTING)) {
+        atomic_store(&m->pid, (int)getpid());
         epoch++;
         return PT_OWNER_YOURS;
     }
@@ -54,15 +88,13 @@ enum pt_owner_turn pt_owner_begin(void)
 
 void pt_owner_done(bool works)
 {
-    struct mark *m = mark();
-    atomic_store(&m->pid, (int)getpid());
-    atomic_store(&m->state, works ? READY : REFUSED);
+    atomic_store(&mark()->state, works ? READY : REFUSED);
 }
 
 bool pt_owner_owns(void)
 {
     struct mark *m = atomic_load_explicit(&page, memory_order_acquire);
-    return m != NULL && atomic_load_explicit(&m->state, memory_order_acquire) == READY;
+    return m != NULL && atomic_load_explicit(&m->state, memory_order_acquire) == READY && is_mine(m);
 }
 
 bool pt_owner_owns_strictly(void)

@@ -1,5 +1,6 @@
 /* Whose memory this is. What is said here lies on a page that every kind of fork wipes, so a child is told from its
- * parent at the price of one load, and starts with a clean state of its own. A leaf. */
+ * parent at the price of one load, and starts with a clean state of its own. Where the kernel cannot wipe it, fork handlers and
+ * the pid tell. A leaf. */
 #ifndef PT_OWNER_H
 #define PT_OWNER_H
 

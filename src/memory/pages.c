@@ -61,11 +61,14 @@ int pt_pages_open(void *p, size_t len)
     return mprotect(p, len, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
 }
 
-void *pt_pages_shared(size_t len)
+void *pt_pages_book(size_t len)
 {
-    void *p =
-        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    (void)madvise(p, len, MADV_WIPEONFORK);
+    return p;
 }
 
 void pt_pages_want_huge(void *p, size_t len)
@@ -127,12 +130,9 @@ void pt_pages_unlock_keep(void *p, size_t len)
     }
 }
 
-void *pt_pages_owner_mark(void)
+void *pt_pages_owner_mark(bool *wiped)
 {
     void *p = mmap(NULL, PT_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) {
-        return NULL;
-    }
-    (void)madvise(p, PT_PAGE, MADV_WIPEONFORK);
-    return p;
+    *wiped = p != MAP_FAILED && madvise(p, PT_PAGE, MADV_WIPEONFORK) == 0;
+    return p != MAP_FAILED ? p : NULL;
 }

@@ -25,8 +25,9 @@ bool pt_pages_is_shared(const void *p);
 /* Reserved pages become readable and writable; they cost memory when touched. */
 int pt_pages_open(void *p, size_t len);
 
-/* Shared anonymous memory, zero, not charged before it is touched; NULL if there is none. */
-void *pt_pages_shared(size_t len);
+/* Memory for book-keeping, zero, not charged before it is touched; NULL if there is none. In a forked child it reads as zero
+ * again, or where the kernel cannot do that as a copy: nothing that a child does there reaches its parent. */
+void *pt_pages_book(size_t len);
 
 /* Asks for huge pages in the range; a hint. */
 void pt_pages_want_huge(void *p, size_t len);
@@ -54,7 +55,8 @@ void pt_pages_discard(void *p, size_t len);
 /* Unlocks only: at exit, when other threads may still read. */
 void pt_pages_unlock_keep(void *p, size_t len);
 
-/* One page that reads as zero in every child made by fork, even one that runs no atfork handler. */
-void *pt_pages_owner_mark(void);
+/* One page, zero. `wiped`: it reads as zero in every child made by fork, even one that runs no atfork handler; else the kernel
+ * refused that, and a child has a copy. */
+void *pt_pages_owner_mark(bool *wiped);
 
 #endif

@@ -1,10 +1,9 @@
 #include "memory/prefault.h"
 
+#include "base/thread.h"
 #include "memory/pages.h"
 
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 
 #define THREADS_MOST 16
 #define PART_LEAST ((size_t)32 << 20)
@@ -50,17 +49,12 @@ void pt_prefault(void *p, size_t len)
         return; /* the lock itself does as well, but for huge pages of shared memory */
     }
     size_t each = pt_pages_up(len / count, PT_HUGE), made = 0, done = 0;
-    /* The program's signals are not these threads' business; its memory policy they inherit. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; made < count - 1 && done + each < len; made++, done += each) {
         parts[made] = (struct part){.p = (char *)p + done, .len = each};
-        if (pthread_create(&parts[made].thread, NULL, touch, &parts[made]) != 0) {
+        if (!pt_thread_start(&parts[made].thread, touch, &parts[made])) {
             break;
         }
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     struct part rest = {.p = (char *)p + done, .len = len - done};
     (void)touch(&rest);
     for (size_t i = 0; i < made; i++) {

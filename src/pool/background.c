@@ -1,28 +1,42 @@
 #include "pool/background.h"
 
-#include <pthread.h>
-#include <semaphore.h>
-#include <signal.h>
+#include "base/thread.h"
+
 #include <stdatomic.h>
-#include <time.h>
 
 enum { ABSENT, PRESENT, STOPPED };
 static _Atomic int watcher;
 static bool (*tick)(void);
 static void (*work)(void);
 static uint64_t idle_seconds;
-static sem_t works;
+
+/* `works` is how often the thread was woken and has not been at it yet; the mutex guards it, and nothing is taken under it. */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t woken;
+    unsigned works;
+} bell = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* Looks often enough that nothing stays more than a quarter longer than it should. */
-static struct timespec next_tick(void)
+static int64_t next_tick(void)
 {
     uint64_t ms = idle_seconds * 1000 / 4;
     ms = ms < 50 ? 50 : ms > 10000 ? 10000 : ms;
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    uint64_t ns = (uint64_t)t.tv_nsec + ms % 1000 * 1000000;
-    return (struct timespec){.tv_sec = t.tv_sec + (time_t)(ms / 1000 + ns / 1000000000),
-                             .tv_nsec = (long)(ns % 1000000000)};
+    return pt_thread_now() + (int64_t)ms * 1000000;
+}
+
+/* False: it is time for a tick. */
+static bool wait_for_work(int64_t until)
+{
+    pthread_mutex_lock(&bell.mutex);
+    bool in_time = true;
+    while (bell.works == 0 && in_time) {
+        in_time = pt_thread_wait_until(&bell.woken, &bell.mutex, until);
+    }
+    bool woken = bell.works > 0;
+    bell.works = 0;
+    pthread_mutex_unlock(&bell.mutex);
+    return woken;
 }
 
 static bool claim(void)
@@ -35,10 +49,11 @@ static bool claim(void)
 static void *watch(void *unused)
 {
     (void)unused;
+    (void)pthread_setname_np(pthread_self(), "pintensor");
     do {
         do {
-            struct timespec until = next_tick();
-            while (sem_timedwait(&works, &until) == 0 && atomic_load(&watcher) == PRESENT) {
+            int64_t until = next_tick();
+            while (wait_for_work(until) && atomic_load(&watcher) == PRESENT) {
                 work();
             }
         } while (atomic_load(&watcher) == PRESENT && tick());
@@ -53,37 +68,27 @@ void pt_background_init(bool (*when_it_ticks)(void), void (*when_woken)(void), u
 {
     tick = when_it_ticks;
     work = when_woken;
-    sem_init(&works, 0, 0);
+    pthread_mutex_init(&bell.mutex, NULL); /* in a forked child another thread may have held it */
+    pt_thread_init_condition(&bell.woken);
+    bell.works = 0;
     idle_seconds = seconds;
     atomic_store(&watcher, ABSENT);
 }
 
 void pt_background_watch(void)
 {
-    if (!claim()) {
-        return;
-    }
-    /* The program's signals are not this thread's business. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    if (pthread_create(&thread, &attributes, watch, NULL) == 0) {
-        (void)pthread_setname_np(thread, "pintensor-idle");
-    } else {
+    if (claim() && !pt_thread_start(NULL, watch, NULL)) {
         atomic_store(&watcher, ABSENT); /* then the limits alone bound the cache */
     }
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 bool pt_background_wake(void)
 {
     pt_background_watch();
-    sem_post(&works);
+    pthread_mutex_lock(&bell.mutex);
+    bell.works++;
+    pthread_cond_signal(&bell.woken);
+    pthread_mutex_unlock(&bell.mutex);
     return atomic_load(&watcher) != ABSENT;
 }
 

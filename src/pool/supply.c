@@ -1,5 +1,6 @@
 #include "pool/supply.h"
 
+#include "base/thread.h"
 #include "device/driver.h"
 #include "ledger/table.h"
 #include "memory/arena.h"
@@ -15,7 +16,6 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <time.h>
 
 /* mlocked chunks are addresses only, so they are large: parts that lie side by side can be joined. */
 #define ADDRESSES_MOST ((size_t)1 << 30)
@@ -165,13 +165,6 @@ static uint32_t make_mlocked(size_t need, int *error)
 
 static __thread uint64_t spent_ns; /* in pt_supply_make, until somebody asks */
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 uint64_t pt_supply_spent(void)
 {
     uint64_t ns = spent_ns;
@@ -200,9 +193,9 @@ static uint32_t make(size_t need, bool apart, int *error)
 
 uint32_t pt_supply_make(size_t need, bool apart, int *error)
 {
-    uint64_t begin = now_ns();
+    int64_t begin = pt_thread_now();
     uint32_t number = make(need, apart, error);
-    spent_ns += now_ns() - begin;
+    spent_ns += (uint64_t)(pt_thread_now() - begin);
     return number;
 }
 

@@ -1,0 +1,20 @@
+/* Threads of our own, and waiting by a clock that nobody sets: the wall clock may be put back or stand still. A leaf. */
+#ifndef PT_THREAD_H
+#define PT_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Starts a thread with a stack of its own size, whatever the program's default, and with all signals blocked: those are the
+ * program's business. `out` NULL: nobody waits for its end. False: none could be had. */
+bool pt_thread_start(pthread_t *out, void *(*run)(void *), void *argument);
+
+/* Nanoseconds of the monotonic clock. */
+int64_t pt_thread_now(void);
+
+/* A condition whose waiting goes by that clock; and waiting for it until then. False: it is past. */
+void pt_thread_init_condition(pthread_cond_t *condition);
+bool pt_thread_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t then_ns);
+
+#endif
