@@ -27,6 +27,18 @@ bool pt_thread_start(pthread_t *out, void *(*run)(void *), void *argument)
     return started;
 }
 
+int pt_thread_forbid_cancel(void)
+{
+    int before = PTHREAD_CANCEL_DISABLE;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+void pt_thread_allow_cancel(int before)
+{
+    (void)pthread_setcancelstate(before, NULL);
+}
+
 int64_t pt_thread_now(void)
 {
     struct timespec t;

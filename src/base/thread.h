@@ -10,6 +10,10 @@
  * program's business. `out` NULL: nobody waits for its end. False: none could be had. */
 bool pt_thread_start(pthread_t *out, void *(*run)(void *), void *argument);
 
+/* Around work that must not end in the middle: a thread that is cancelled ends after it. Nests. */
+int pt_thread_forbid_cancel(void);
+void pt_thread_allow_cancel(int before);
+
 /* Nanoseconds of the monotonic clock. */
 int64_t pt_thread_now(void);
 

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/thread.h"
 #include "ledger/counters.h"
 #include "life/held.h"
 #include "life/init.h"
@@ -44,7 +45,7 @@ static int take(const struct pt_birth *birth, struct pt_block *out)
     return error;
 }
 
-int pt_block_alloc(const struct pt_request *q, struct pt_block *out)
+static int alloc(const struct pt_request *q, struct pt_block *out)
 {
     if (pt_init() != 0) {
         return -ENODEV;
@@ -57,6 +58,14 @@ int pt_block_alloc(const struct pt_request *q, struct pt_block *out)
                              .tensor = q->tensor,
                              .asked_ns = pt_table_now()};
     return take(&birth, out) == 0 ? 0 : -ENOMEM;
+}
+
+int pt_block_alloc(const struct pt_request *q, struct pt_block *out)
+{
+    int cancel = pt_thread_forbid_cancel();
+    int error = alloc(q, out);
+    pt_thread_allow_cancel(cancel);
+    return error;
 }
 
 void pt_block_explain(size_t bytes, struct pt_text *out)
@@ -101,7 +110,7 @@ static void leave(struct pt_magazine *owner)
     pt_lock_leave();
 }
 
-void pt_block_drop(const struct pt_block *block)
+static void drop(const struct pt_block *block)
 {
     if (!pt_owner_owns()) {
         return; /* a child's copy of its parent's tensor */
@@ -129,6 +138,13 @@ void pt_block_drop(const struct pt_block *block)
     watch();
 }
 
+void pt_block_drop(const struct pt_block *block)
+{
+    int cancel = pt_thread_forbid_cancel();
+    drop(block);
+    pt_thread_allow_cancel(cancel);
+}
+
 /* As drop_kept(), of a block that nobody has to free besides. */
 static __attribute__((noinline)) bool end_kept(const struct pt_block *block)
 {
@@ -145,7 +161,7 @@ static __attribute__((noinline)) bool end_kept(const struct pt_block *block)
     return kept;
 }
 
-bool pt_block_end(const struct pt_block *block)
+static bool end(const struct pt_block *block)
 {
     if (!pt_owner_owns() || block->number >= atomic_load(&pt_table()->records)) {
         return false; /* a child's copy of what is its parent's */
@@ -166,6 +182,14 @@ bool pt_block_end(const struct pt_block *block)
     }
     watch();
     return alive;
+}
+
+bool pt_block_end(const struct pt_block *block)
+{
+    int cancel = pt_thread_forbid_cancel();
+    bool ended = end(block);
+    pt_thread_allow_cancel(cancel);
+    return ended;
 }
 
 /* What is wrong with freeing this address, or FINE. With the lock held. */
@@ -286,18 +310,26 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
     return wrong == PT_MISUSE_STALE ? -ESTALE : -ENOENT;
 }
 
+static int release_uncancelled(uint32_t manager, const struct pt_block *block, bool exactly, const void *caller)
+{
+    int cancel = pt_thread_forbid_cancel();
+    int error = release(manager, block, exactly, caller);
+    pt_thread_allow_cancel(cancel);
+    return error;
+}
+
 int pt_block_release(uint32_t manager, void *address, const void *caller)
 {
     struct pt_block block = {.base = address};
-    return release(manager, &block, false, caller);
+    return release_uncancelled(manager, &block, false, caller);
 }
 
 int pt_block_release_block(uint32_t manager, const struct pt_block *block, const void *caller)
 {
-    return release(manager, block, true, caller);
+    return release_uncancelled(manager, block, true, caller);
 }
 
-void pt_block_close_manager(uint32_t manager)
+static void close_manager(uint32_t manager)
 {
     if (!pt_owner_owns() || manager == 0) {
         return;
@@ -325,4 +357,11 @@ void pt_block_close_manager(uint32_t manager)
     }
     pt_lock_leave();
     watch();
+}
+
+void pt_block_close_manager(uint32_t manager)
+{
+    int cancel = pt_thread_forbid_cancel();
+    close_manager(manager);
+    pt_thread_allow_cancel(cancel);
 }

@@ -1,6 +1,7 @@
 #include "pool/upkeep.h"
 
 #include "base/options.h"
+#include "base/thread.h"
 #include "device/driver.h"
 #include "ledger/table.h"
 #include "memory/arena.h"
@@ -166,7 +167,7 @@ static size_t unlock_idle(uint64_t before_ns)
     return bytes;
 }
 
-size_t pt_upkeep_trim(void)
+static size_t trim(void)
 {
     if (!pt_owner_owns()) {
         return 0;
@@ -182,6 +183,14 @@ size_t pt_upkeep_trim(void)
     pt_segments_unlock_ahead();
     size_t left = pt_segments_small_locked();
     return bytes + (small > left ? small - left : 0);
+}
+
+size_t pt_upkeep_trim(void)
+{
+    int cancel = pt_thread_forbid_cancel();
+    size_t bytes = trim();
+    pt_thread_allow_cancel(cancel);
+    return bytes;
 }
 
 void pt_upkeep_purge_small(void)
