@@ -512,6 +512,76 @@ START_TEST(threads_never_share_a_byte)
 }
 END_TEST
 
+/* When a thread's own data are destroyed jemalloc takes no notice of the arena that is asked for. */
+static pthread_key_t last;
+static pintensor_block made_before[2];
+
+static void pin_at_the_end(void *unused)
+{
+    static const size_t sizes[] = {100, 5000, 20 * KIB, 3 * MIB};
+    (void)unused;
+    release(made_before[0]);
+    release(made_before[1]);
+    for (unsigned i = 0; i < 4; i++) {
+        pintensor_block b = alloc(sizes[i]);
+        REQUIRE(pt_table_ours(b.data) && pintensor_is_managed(b.data, b.bytes));
+        memset(b.data, 1, b.bytes);
+        release(b);
+    }
+}
+
+static void *pin_and_end(void *unused)
+{
+    made_before[0] = alloc(100);
+    made_before[1] = alloc(MIB);
+    REQUIRE(pthread_setspecific(last, made_before) == 0);
+    return unused;
+}
+
+START_TEST(a_thread_pins_in_its_last_destructors)
+{
+    start();
+    ck_assert_int_eq(pthread_key_create(&last, pin_at_the_end), 0);
+    for (unsigned i = 0; i < 20; i++) {
+        pthread_t thread;
+        ck_assert_int_eq(pthread_create(&thread, NULL, pin_and_end, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+    ck_assert(stats().live_blocks == 0 && stats().misuses == 0);
+    pintensor_trim();
+    ck_assert_uint_eq(vmlck(), 0);
+}
+END_TEST
+
+static __attribute__((noreturn)) void *pin_on(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        pthread_testcancel();
+        pintensor_block b = alloc(32 * MIB);
+        release(b);
+        pintensor_trim();
+    }
+}
+
+START_TEST(a_cancelled_thread_loses_nothing)
+{
+    start();
+    for (unsigned i = 0; i < 20; i++) {
+        pthread_t thread;
+        ck_assert_int_eq(pthread_create(&thread, NULL, pin_on, NULL), 0);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000 + i * 700000}, NULL);
+        pthread_cancel(thread);
+        pthread_join(thread, NULL);
+        ck_assert(stats().live_blocks <= 1); /* between the two calls is the program's affair */
+    }
+    pintensor_manager_destroy(manager);
+    pintensor_trim();
+    ck_assert_uint_eq(vmlck(), 0);
+    ck_assert_uint_eq(stats().locked_bytes, 0);
+}
+END_TEST
+
 int main(void)
 {
     need_lockable(256 * MIB);
@@ -536,5 +606,7 @@ int main(void)
     tcase_add_test(tests, kept_until_freed);
     tcase_add_test(tests, kept_until_exit);
     tcase_add_test(tests, threads_never_share_a_byte);
+    tcase_add_test(tests, a_thread_pins_in_its_last_destructors);
+    tcase_add_test(tests, a_cancelled_thread_loses_nothing);
     return suite_run("manager", tests);
 }

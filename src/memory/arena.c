@@ -1,5 +1,6 @@
 #include "memory/arena.h"
 
+#include "base/thread.h"
 #include "memory/pages.h"
 #include "memory/segments.h"
 
@@ -188,13 +189,60 @@ int pt_arena_init(void)
     return error;
 }
 
+/* ---- allocating ---- */
+
+struct request {
+    size_t size;
+    int flags;
+    void *got;
+};
+
+static void *ask(void *request)
+{
+    struct request *q = request;
+    enter();
+    q->got = mallocx(q->size, q->flags);
+    leave();
+    return NULL;
+}
+
+/* In a thread whose thread-specific data are being destroyed jemalloc takes no notice of the arena that is asked for: what it
+ * gives then is not ours. A thread of our own asks instead. */
+static void *allocate(size_t size, int flags, bool (*is_ours)(const void *))
+{
+    struct request q = {.size = size, .flags = flags};
+    ask(&q);
+    if (q.got == NULL || is_ours(q.got)) {
+        return q.got;
+    }
+    enter();
+    dallocx(q.got, MALLOCX_TCACHE_NONE);
+    leave();
+    pthread_t thread;
+    q.got = NULL;
+    if (pt_thread_start(&thread, ask, &q)) {
+        pthread_join(thread, NULL);
+    }
+    return q.got != NULL && is_ours(q.got) ? q.got : NULL;
+}
+
+static bool is_small(const void *p)
+{
+    const struct pt_range *r = pt_segments_range();
+    return (size_t)((const char *)p - r->base) < r->small;
+}
+
+static bool is_exact(const void *p)
+{
+    const struct pt_range *r = pt_segments_range();
+    return (size_t)((const char *)p - r->base) < r->size && !is_small(p);
+}
+
 void *pt_arena_small(size_t size, size_t align, size_t *usable)
 {
     int flags = MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
-    enter();
-    void *p = mallocx(size, flags);
+    void *p = allocate(size, flags, is_small);
     *usable = p != NULL ? nallocx(size, flags) : 0;
-    leave();
     return p;
 }
 
@@ -209,10 +257,8 @@ void *pt_arena_exact(size_t size, size_t *usable)
 {
     size_t align = size >= PT_HUGE ? PT_HUGE : PT_ARENA_GRANULE;
     int flags = MALLOCX_ARENA(state.exact) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
-    enter();
-    void *p = mallocx(size, flags);
-    *usable = p != NULL ? sallocx(p, flags) : 0;
-    leave();
+    void *p = allocate(size, flags, is_exact);
+    *usable = p != NULL ? nallocx(size, flags) : 0;
     return p;
 }
 
