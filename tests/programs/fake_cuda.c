@@ -16,6 +16,7 @@
  *   fake_again(s)        the stream is destroyed, and its handle another one's
  *   fake_refuse(s, on)   no event can be recorded on the stream
  *   fake_callback(on)    this thread is in a host callback, in which the driver answers next to nothing
+ *   fake_when_asked(f)   calls f once, when somebody asks for an event next, as if another thread came in between
  *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
  *
  * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory)
@@ -68,6 +69,7 @@ struct event {
     struct event *next;
 };
 static struct event *all_events;
+static void (*when_asked)(void);
 static int works;
 static size_t met, blocked, held_up; /* 'l', 'b' and 'd' of fake_count() */
 static __thread size_t waits;        /* this thread's calls that wait for a device that is busy */
@@ -451,6 +453,11 @@ void fake_callback(int on)
     in_callback = on;
 }
 
+void fake_when_asked(void (*f)(void))
+{
+    when_asked = f;
+}
+
 /* The driver hands the handle of a destroyed stream out again, also while its work is under way (seen). */
 void fake_again(void *handle)
 {
@@ -597,6 +604,10 @@ int cuEventQuery(void *event)
 {
     const struct event *e = event;
     int error = may_call("an event asked outside of relaxed capture mode");
+    void (*f)(void) = __atomic_exchange_n(&when_asked, NULL, __ATOMIC_SEQ_CST);
+    if (f != NULL) {
+        f();
+    }
     return error != OK ? error : e->stream == NULL ? OK : e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
 }
 
