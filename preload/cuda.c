@@ -1,6 +1,7 @@
 /* CUDA's doors. Who registers a block of ours himself, as DeepSpeed does with each of its own, is told that it is done;
- * and which streams copy to or from our blocks is noted. All else goes to CUDA's runtime, unchanged. */
+ * which streams copy to or from our blocks is noted, and before a device is reset what waits is given back. All else goes to CUDA's runtime, unchanged. */
 #include "device/runtime.h"
+#include "pool/device_reset.h"
 #include "pool/registration.h"
 #include "pool/stream_use.h"
 #include "stock.h"
@@ -82,6 +83,9 @@ static void note_end_of_capture(int error)
         noted;                                                                                                         \
         return error;                                                                                                  \
     }
+
+/* The driver forgets what is registered. */
+FORWARD(cudaDeviceReset, (void), (), pt_device_reset_begins(), pt_device_reset_ended())
 
 #define END note_end_of_capture(error)
 /* Before the call: nobody is to wait for a device while the capture begins. */

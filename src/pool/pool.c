@@ -10,6 +10,7 @@
 #include "memory/segments.h"
 #include "pool/budget.h"
 #include "pool/chunks.h"
+#include "pool/device_reset.h"
 #include "pool/drain.h"
 #include "pool/eviction.h"
 #include "pool/free_cache.h"
@@ -34,6 +35,7 @@ void pt_pool_reset(void)
     pt_budget_reset();
     pt_eviction_reset();
     pt_supply_reset();
+    pt_device_reset_init();
     pt_stream_use_reset();
     pt_in_flight_reset();
     pt_upkeep_reset();
@@ -221,6 +223,7 @@ int pt_pool_take(const struct pt_birth *b, struct pt_block *out)
     if (b->bytes > BYTES_MOST) {
         return -ENOMEM;
     }
+    pt_device_reset_mend();
     if (pt_magazine_mine() && b->bytes > PT_ARENA_SLAB_MOST && take_kept(b, out)) {
         return 0;
     }
