@@ -1,5 +1,6 @@
 /* CUDA's doors. Who registers a block of ours himself, as DeepSpeed does with each of its own, is told that it is done;
- * which streams copy to or from our blocks is noted, and before a device is reset what waits is given back. All else goes to CUDA's runtime, unchanged. */
+ * which streams copy to or from our blocks is noted, and before a device is reset what waits goes back. All else goes to
+ * CUDA's runtime, unchanged. */
 #include "device/runtime.h"
 #include "pool/device_reset.h"
 #include "pool/registration.h"

@@ -472,6 +472,30 @@ START_TEST(the_reset_of_another_device_changes_nothing)
 }
 END_TEST
 
+static void register_all_again(void)
+{
+    pt_device_reset_ended();
+    pt_device_reset_mend();
+}
+
+START_TEST(what_is_going_is_not_registered_again)
+{
+    start();
+    void (*fake_when_gone)(void (*)(void)) = (void (*)(void (*)(void)))dlsym(library, "fake_when_gone");
+    char *p = pin(8 * MIB), *q = pin(20 * MIB);
+    reset_device();
+    fake_start(2);
+    unpin(q);
+    q = pin(20 * MIB);
+    ck_assert_uint_eq(fake_count('s'), 2);
+    unpin(q);
+    fake_when_gone(register_all_again);
+    pintensor_trim();
+    EVENTUALLY(fake_count('s') == 1);
+    ck_assert(fake_holds(p, 8 * MIB));
+}
+END_TEST
+
 static void *reset_now_and_then(void *stop)
 {
     for (int i = 0; i < 50 || !atomic_load((atomic_int *)stop); i++) {
@@ -597,6 +621,7 @@ int main(void)
     tcase_add_loop_test(tests, what_was_alive_at_a_reset_is_nobodys_before_it_is_registered, 0, 3);
     tcase_add_test(tests, what_a_reset_forgot_goes_back_as_well);
     tcase_add_test(tests, the_reset_of_another_device_changes_nothing);
+    tcase_add_test(tests, what_is_going_is_not_registered_again);
     tcase_add_test(tests, registering_again_meets_threads);
     tcase_add_test(tests, threads);
     return suite_run("device", tests);

@@ -17,6 +17,7 @@
  *   fake_refuse(s, on)   no event can be recorded on the stream
  *   fake_callback(on)    this thread is in a host callback, in which the driver answers next to nothing
  *   fake_when_asked(f)   calls f once, when somebody asks for an event next, as if another thread came in between
+ *   fake_when_gone(f)    the same, when a registration was given back
  *   fake_reset()         the device that fake_start() named last is reset, as by cudaDeviceReset(): the context goes, and with
  *                        it streams' work and registrations that were made in it
  *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
@@ -74,7 +75,7 @@ struct event {
     struct event *next;
 };
 static struct event *all_events;
-static void (*when_asked)(void);
+static void (*when_asked)(void), (*when_gone)(void);
 static int works;
 static size_t met, blocked, held_up; /* 'l', 'b' and 'd' of fake_count() */
 static __thread size_t waits;        /* this thread's calls that wait for a device that is busy */
@@ -249,6 +250,14 @@ int cuThreadExchangeStreamCaptureMode(int *other)
 static int current_device(void)
 {
     return depth > 0 ? mine[depth - 1] - 1 : program_device;
+}
+
+static void call_once(void (**what)(void))
+{
+    void (*f)(void) = __atomic_exchange_n(what, NULL, __ATOMIC_SEQ_CST);
+    if (f != NULL) {
+        f();
+    }
 }
 
 static int may_call(const char *what)
@@ -433,6 +442,7 @@ int cuMemHostUnregister(void *p)
         }
         held[i] = held[--held_count];
         pthread_mutex_unlock(&mutex);
+        call_once(&when_gone);
     }
     return error;
 }
@@ -476,6 +486,11 @@ void fake_callback(int on)
 void fake_when_asked(void (*f)(void))
 {
     when_asked = f;
+}
+
+void fake_when_gone(void (*f)(void))
+{
+    when_gone = f;
 }
 
 /* The driver hands the handle of a destroyed stream out again, also while its work is under way (seen). */
@@ -643,10 +658,7 @@ int cuEventQuery(void *event)
 {
     const struct event *e = event;
     int error = may_call("an event asked outside of relaxed capture mode");
-    void (*f)(void) = __atomic_exchange_n(&when_asked, NULL, __ATOMIC_SEQ_CST);
-    if (f != NULL) {
-        f();
-    }
+    call_once(&when_asked);
     return error != OK ? error : e->stream == NULL ? OK : e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
 }
 
