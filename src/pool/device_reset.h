@@ -1,6 +1,6 @@
-/* A program that resets its device (cudaDeviceReset): with the context its driver forgets what was registered. What waits is
- * given back before. What is in use then stays as it is, and is registered again once there is a context: by who asks for
- * memory next, before he is given any. With no lock held. */
+/* A program that resets its device (cudaDeviceReset): with the context its driver forgets what was registered. What
+ * waits is given back before. What is in use then stays as it is, and is registered again once there is a context: by
+ * who asks for memory next, before he is given any. With no lock held. */
 #ifndef PT_DEVICE_RESET_H
 #define PT_DEVICE_RESET_H
 
