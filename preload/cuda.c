@@ -1,8 +1,10 @@
 /* CUDA's doors. Who registers a block of ours himself, as DeepSpeed does with each of its own, is told that it is done;
- * and which streams copy to or from our blocks is noted. All else goes to CUDA's runtime, unchanged. */
+ * which streams copy to or from our blocks is noted, and before a device is reset what waits goes back. All else goes to
+ * CUDA's runtime, unchanged. */
 #include "device/runtime.h"
-#include "pool/in_flight.h"
+#include "pool/device_reset.h"
 #include "pool/registration.h"
+#include "pool/stream_use.h"
 #include "stock.h"
 #include "torch_door.h"
 
@@ -58,8 +60,8 @@ struct copy_3d {
 static void note_copy(int error, const void *caller, void *stream, const void *to, const void *from)
 {
     if (error == SUCCESS && !torch_tells(caller)) {
-        (void)pt_in_flight_use(to, stream, PT_IN_FLIGHT_CURRENT, false);
-        (void)pt_in_flight_use(from, stream, PT_IN_FLIGHT_CURRENT, false);
+        (void)pt_stream_use_note(to, stream, PT_STREAM_USE_CURRENT, false);
+        (void)pt_stream_use_note(from, stream, PT_STREAM_USE_CURRENT, false);
     }
 }
 
@@ -67,7 +69,7 @@ static void note_copy(int error, const void *caller, void *stream, const void *t
 static void note_end_of_capture(int error)
 {
     if (error == SUCCESS || (error >= CAPTURE_FIRST && error != WRONG_THREAD)) {
-        pt_in_flight_capture(-1);
+        pt_stream_use_capture(-1);
     }
 }
 
@@ -83,11 +85,14 @@ static void note_end_of_capture(int error)
         return error;                                                                                                  \
     }
 
+/* The driver forgets what is registered. */
+FORWARD(cudaDeviceReset, (void), (), pt_device_reset_begins(), pt_device_reset_ended())
+
 #define END note_end_of_capture(error)
 /* Before the call: nobody is to wait for a device while the capture begins. */
 #define BEGIN(name, parameters, arguments)                                                                             \
     FORWARD(                                                                                                           \
-        name, parameters, arguments, pt_in_flight_capture(1), if (error != SUCCESS) { pt_in_flight_capture(-1); })
+        name, parameters, arguments, pt_stream_use_capture(1), if (error != SUCCESS) { pt_stream_use_capture(-1); })
 
 #define X(name, parameters, arguments, noted) FORWARD(name, parameters, arguments, (void)0, noted)
 #define B(name, parameters, arguments)        BEGIN(name, parameters, arguments)

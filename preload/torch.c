@@ -13,8 +13,8 @@
 #include "life/managers.h"
 #include "memory/owner.h"
 #include "memory/pin.h"
-#include "pool/in_flight.h"
 #include "pool/registration.h"
+#include "pool/stream_use.h"
 #include "pool/supply.h"
 #include "pool/upkeep.h"
 #include "stock.h"
@@ -89,7 +89,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
 
 static bool used(const void *p, void *stream, int device)
 {
-    return pt_in_flight_use(p, stream, device, true);
+    return pt_stream_use_note(p, stream, device, true);
 }
 
 static void trim(void)

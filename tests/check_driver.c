@@ -4,12 +4,14 @@
 #include "memory/pin.h"
 #include "memory/segments.h"
 #include "pintensor.h"
+#include "pool/device_reset.h"
 #include "pool/registration.h"
 #include "suite.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* tests/programs/fake_cuda.c: it ends the process when a rule is broken. */
@@ -369,6 +371,140 @@ START_TEST(after_the_drivers_end_nothing_is_asked_of_it)
 }
 END_TEST
 
+/* As the door does. */
+static void reset_device(void)
+{
+    int (*reset)(void) = (int (*)(void))dlsym(library, "cudaDeviceReset");
+    pt_device_reset_begins();
+    ck_assert_int_eq(reset(), 0);
+    pt_device_reset_ended();
+}
+
+START_TEST(a_reset_device_forgets_and_what_is_alive_is_registered_again)
+{
+    start();
+    char *p = pin(8 * MIB), *small[100];
+    for (int i = 0; i < 100; i++) {
+        small[i] = pin(2000);
+    }
+    memset(p, 7, 8 * MIB);
+    unpin(pin(20 * MIB));
+    ck_assert_uint_eq(fake_count('s'), 3);
+    pt_device_reset_begins();
+    ck_assert_uint_eq(fake_count('s'), 2); /* nothing that waits is forgotten with the context: it went */
+    reset_device();
+    ck_assert_uint_eq(fake_count('s'), 0);
+    char *without = pin(MIB);
+    ck_assert_uint_eq(vmlck(), MIB);
+    fake_start(2);
+    char *a = pin(MIB);
+    ck_assert(fake_within(a, MIB) && fake_holds(p, 8 * MIB) && p[8 * MIB - 1] == 7);
+    for (int i = 0; i < 100; i++) {
+        ck_assert(fake_within(small[i], 2000));
+        unpin(small[i]);
+    }
+    unpin(p);
+    unpin(a);
+    unpin(without);
+    ck_assert_ptr_eq(pin(8 * MIB), p);
+    unpin(p);
+    pintensor_trim();
+    EVENTUALLY(fake_count('s') == 0);
+    EVENTUALLY(pt_pin_bytes() == 0);
+}
+END_TEST
+
+START_TEST(what_was_alive_at_a_reset_is_nobodys_before_it_is_registered)
+{
+    start();
+    char *a = pin(8 * MIB);
+    unpin(a);
+    a = pin(5 * MIB);
+    char *b = pin(3 * MIB), *small = pin(100);
+    ck_assert_ptr_eq(b, a + 5 * MIB);
+    unpin(b);
+    reset_device();
+    ck_assert_ptr_ne(pin(3 * MIB), b); /* its chunk is not registered */
+    if (_i == 0) { /* freed after the context is a new one, or before it */
+        fake_start(2);
+    }
+    unpin(a);
+    fake_start(2);
+    ck_assert(!fake_within(a, 1) && !fake_within(small, 1));
+    if (_i == 2) {
+        ck_assert(pt_registration_ensure(small, 100) && fake_within(small, 100)); /* as who has it registered himself */
+    }
+    char *joined = pin(8 * MIB);
+    ck_assert(joined == a && fake_holds(a, 8 * MIB) && fake_within(small, 100));
+    ck_assert(fake_within(pin(3000), 3000));
+}
+END_TEST
+
+START_TEST(what_a_reset_forgot_goes_back_as_well)
+{
+    start();
+    char *p = pin(8 * MIB), *small = pin(100);
+    reset_device();
+    fake_start(2);
+    unpin(p);
+    unpin(small);
+    pintensor_trim();
+    EVENTUALLY(pt_pin_bytes() == 0);
+    char *other = pin(8 * MIB);
+    ck_assert(fake_within(other, 8 * MIB) && other[0] == 0);
+}
+END_TEST
+
+START_TEST(the_reset_of_another_device_changes_nothing)
+{
+    start();
+    char *p = pin(8 * MIB), *small = pin(100);
+    fake_start(3);
+    reset_device();
+    ck_assert(fake_holds(p, 8 * MIB) && fake_within(small, 100));
+    char *a = pin(MIB);
+    ck_assert(fake_within(a, MIB) && fake_holds(p, 8 * MIB) && fake_within(small, 100));
+    unpin(p);
+    unpin(a);
+    unpin(small);
+    pintensor_trim();
+    EVENTUALLY(fake_count('s') == 0);
+}
+END_TEST
+
+static void register_all_again(void)
+{
+    pt_device_reset_ended();
+    pt_device_reset_mend();
+}
+
+START_TEST(what_is_going_is_not_registered_again)
+{
+    start();
+    void (*fake_when_gone)(void (*)(void)) = (void (*)(void (*)(void)))dlsym(library, "fake_when_gone");
+    char *p = pin(8 * MIB), *q = pin(20 * MIB);
+    reset_device();
+    fake_start(2);
+    unpin(q);
+    q = pin(20 * MIB);
+    ck_assert_uint_eq(fake_count('s'), 2);
+    unpin(q);
+    fake_when_gone(register_all_again);
+    pintensor_trim();
+    EVENTUALLY(fake_count('s') == 1);
+    ck_assert(fake_holds(p, 8 * MIB));
+}
+END_TEST
+
+static void *reset_now_and_then(void *stop)
+{
+    for (int i = 0; i < 50 || !atomic_load((atomic_int *)stop); i++) {
+        pt_device_reset_ended(); /* nothing is forgotten, but nobody knows that */
+        usleep(1000);
+    }
+    return NULL;
+}
+
 static char *parents;
 
 static void read_and_write(void)
@@ -418,6 +554,35 @@ static void *churn(void *unused)
     return NULL;
 }
 
+/* Memory is registered again while others give it back. */
+START_TEST(registering_again_meets_threads)
+{
+    start();
+    reset_device();
+    fake_start(2);
+    pin(MIB);
+    atomic_int stop = 0;
+    pthread_t t[4];
+    pthread_create(&t[0], NULL, reset_now_and_then, &stop);
+    for (unsigned i = 1; i < 4; i++) {
+        pthread_create(&t[i], NULL, churn, NULL);
+    }
+    for (int i = 0; i < 200; i++) {
+        unpin(pin((size_t)(1 + i % 30) * MIB));
+        pintensor_trim();
+    }
+    for (unsigned i = 1; i < 4; i++) {
+        pthread_join(t[i], NULL);
+    }
+    atomic_store(&stop, 1);
+    pthread_join(t[0], NULL);
+    pintensor_manager_destroy(manager);
+    pintensor_trim();
+    EVENTUALLY(pt_pin_bytes() == 0);
+    EVENTUALLY(fake_count('s') == 0);
+}
+END_TEST
+
 START_TEST(threads)
 {
     start();
@@ -452,6 +617,12 @@ int main(void)
     tcase_add_test(tests, after_the_drivers_end_nothing_is_asked_of_it);
     tcase_add_test(tests, a_child_shares_and_owns_nothing);
     tcase_add_test(tests, memory_goes_back_to_the_kernel);
+    tcase_add_test(tests, a_reset_device_forgets_and_what_is_alive_is_registered_again);
+    tcase_add_loop_test(tests, what_was_alive_at_a_reset_is_nobodys_before_it_is_registered, 0, 3);
+    tcase_add_test(tests, what_a_reset_forgot_goes_back_as_well);
+    tcase_add_test(tests, the_reset_of_another_device_changes_nothing);
+    tcase_add_test(tests, what_is_going_is_not_registered_again);
+    tcase_add_test(tests, registering_again_meets_threads);
     tcase_add_test(tests, threads);
     return suite_run("device", tests);
 }

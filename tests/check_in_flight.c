@@ -3,8 +3,8 @@
 #include "life/held.h"
 #include "memory/pin.h"
 #include "pintensor.h"
-#include "pool/in_flight.h"
 #include "pool/pool.h"
+#include "pool/stream_use.h"
 #include "suite.h"
 
 #include <dlfcn.h>
@@ -16,7 +16,7 @@
 static void *(*fake_stream)(int);
 static void (*fake_run)(void *), (*fake_capture)(void *, int), (*fake_start)(int);
 static void (*fake_again)(void *), (*fake_refuse)(void *, int), (*fake_callback)(int), (*fake_destroy)(void *);
-static void (*fake_works)(int);
+static void (*fake_works)(int), (*fake_when_asked)(void (*)(void));
 static void *(*fake_context)(void);
 static size_t (*fake_count)(char);
 static int (*copy)(void *, const void *, size_t, int, void *);
@@ -41,6 +41,7 @@ static void start(void)
     *(void **)&fake_context = dlsym(library, "fake_context");
     *(void **)&fake_destroy = dlsym(library, "fake_destroy");
     *(void **)&fake_works = dlsym(library, "fake_works");
+    *(void **)&fake_when_asked = dlsym(library, "fake_when_asked");
     *(void **)&fake_count = dlsym(library, "fake_count");
     *(void **)&copy = dlsym(library, "cudaMemcpyAsync");
     fake_start(1);
@@ -66,7 +67,7 @@ static void unpin(pintensor_block *b)
 static void send(const pintensor_block *b, void *stream)
 {
     copy(device, b->data, b->bytes, 1, stream);
-    ck_assert(pt_in_flight_use(b->data, stream, PT_IN_FLIGHT_CURRENT, false));
+    ck_assert(pt_stream_use_note(b->data, stream, PT_STREAM_USE_CURRENT, false));
 }
 
 static const size_t sizes[] = {1000, 3 * KIB, 14 * KIB, 100 * KIB, 3 * MIB};
@@ -139,7 +140,7 @@ START_TEST(until_the_drop_all_counts)
     void *stream = fake_stream(1);
     pintensor_block keep = pin(MIB), a = pin(MIB);
     copy(device, a.data, a.bytes, 1, stream);
-    ck_assert(pt_in_flight_use((char *)a.data + 100, stream, 1, true));
+    ck_assert(pt_stream_use_note((char *)a.data + 100, stream, 1, true));
     send(&a, stream); /* and nobody makes it less */
     fake_run(stream);
     copy(device, keep.data, keep.bytes, 1, stream);
@@ -217,7 +218,7 @@ START_TEST(a_drop_during_a_capture_waits_for_its_end)
     void *stream = fake_stream(1);
     pintensor_block a = pin(MIB);
     copy(device, a.data, a.bytes, 1, stream);
-    ck_assert(pt_in_flight_use(a.data, stream, 1, true));
+    ck_assert(pt_stream_use_note(a.data, stream, 1, true));
     fake_capture(stream, 1);
     unpin(&a);
     ck_assert_ptr_ne(pin(MIB).data, a.data);
@@ -273,12 +274,12 @@ START_TEST(strict_waits_for_all_of_the_device)
     copy(device, a.data, a.bytes, 1, stream); /* of which nobody tells */
     unpin(&a);
     fake_capture(stream, 1); /* which waiting would end: the fake tells */
-    pt_in_flight_capture(1);
+    pt_stream_use_capture(1);
     for (int i = 0; i < 20; i++) {
         ck_assert_ptr_ne(pin(size).data, a.data);
     }
     fake_capture(stream, 0);
-    pt_in_flight_capture(-1);
+    pt_stream_use_capture(-1);
     (void)other;
     if (size > 14 * KIB) {
         size_t made = fake_count('r');
@@ -327,9 +328,9 @@ START_TEST(foreign_memory_is_nobody_of_ours)
     start();
     void *stream = fake_stream(1);
     pintensor_block a = pin(MIB);
-    ck_assert(!pt_in_flight_use(device, stream, 1, true));
+    ck_assert(!pt_stream_use_note(device, stream, 1, true));
     unpin(&a);
-    ck_assert(!pt_in_flight_use(a.data, stream, 1, true));
+    ck_assert(!pt_stream_use_note(a.data, stream, 1, true));
     ck_assert_ptr_eq(pin(MIB).data, a.data);
 }
 END_TEST
@@ -343,7 +344,7 @@ static void *churn(void *stream)
         REQUIRE(pintensor_alloc(manager, size, &b) == 0);
         memset(b.data, (int)seed, size < 4096 ? size : 4096);
         copy(device, b.data, size < 4096 ? size : 4096, 1, stream);
-        REQUIRE(pt_in_flight_use(b.data, stream, 1, rand_r(&seed) % 2 == 0));
+        REQUIRE(pt_stream_use_note(b.data, stream, 1, rand_r(&seed) % 2 == 0));
         REQUIRE(pintensor_free_block(manager, &b) == 0);
         if (rand_r(&seed) % 8 == 0) {
             fake_run(stream);
@@ -385,7 +386,7 @@ START_TEST(a_child_has_nothing_in_flight)
     if (child == 0) {
         manager = pintensor_manager_create();
         pintensor_block b = pin(MIB);
-        pt_in_flight_use(b.data, stream, 1, true);
+        pt_stream_use_note(b.data, stream, 1, true);
         unpin(&b);
         _exit(pin(MIB).data == b.data ? 0 : 1);
     }
@@ -473,6 +474,45 @@ START_TEST(a_block_that_outlives_many_streams)
 }
 END_TEST
 
+static pintensor_block used_by_many;
+static void *others_streams[8];
+
+static void drop_it(void)
+{
+    unpin(&used_by_many);
+    for (int i = 0; i < 8; i++) {
+        fake_run(others_streams[i]);
+    }
+    ck_assert_ptr_ne(pin(MIB).data, used_by_many.data);
+}
+
+/* Who uses a block once more asks for its oldest use, with no lock held; that one counts all the same. */
+START_TEST(a_drop_meanwhile_waits_for_the_use_that_is_asked_for)
+{
+    start();
+    void *oldest = fake_stream(1);
+    used_by_many = pin(MIB);
+    send(&used_by_many, oldest);
+    for (int i = 0; i < 8; i++) {
+        others_streams[i] = fake_stream(1);
+        if (i == 7) {
+            fake_when_asked(drop_it);
+        }
+        send(&used_by_many, others_streams[i]);
+    }
+    ck_assert_int_ne(pintensor_free(manager, used_by_many.data), 0); /* it was dropped then */
+    for (int i = 0; i < 20; i++) {
+        ck_assert_ptr_ne(pin(MIB).data, used_by_many.data);
+    }
+    fake_run(oldest);
+    bool found = false;
+    for (int i = 0; i < 20 && !found; i++) {
+        found = pin(MIB).data == used_by_many.data;
+    }
+    ck_assert(found);
+}
+END_TEST
+
 START_TEST(what_is_not_locked_has_no_uses)
 {
     setenv("PINTENSOR_ON_LIMIT", "pageable", 1);
@@ -482,7 +522,7 @@ START_TEST(what_is_not_locked_has_no_uses)
     void *stream = fake_stream(1);
     for (int i = 0; i < 100; i++) {
         pintensor_block a = pin(MIB);
-        ck_assert(pt_in_flight_use(a.data, stream, PT_IN_FLIGHT_CURRENT, false));
+        ck_assert(pt_stream_use_note(a.data, stream, PT_STREAM_USE_CURRENT, false));
         unpin(&a);
     }
     ck_assert_uint_le(fake_count('e'), 1);
@@ -528,7 +568,7 @@ START_TEST(events_that_cannot_be_recorded_do_not_pile_up)
     void *stream = fake_stream(1);
     pintensor_block a = pin(MIB);
     copy(device, a.data, a.bytes, 1, stream);
-    ck_assert(pt_in_flight_use(a.data, stream, 1, true));
+    ck_assert(pt_stream_use_note(a.data, stream, 1, true));
     fake_refuse(stream, 1);
     unpin(&a);
     for (int i = 0; i < 50; i++) {
@@ -547,13 +587,13 @@ START_TEST(the_default_stream_is_let_alone_during_captures)
     void *stream = fake_stream(1);
     pintensor_block a = pin(MIB);
     copy(device, a.data, a.bytes, 1, NULL);
-    ck_assert(pt_in_flight_use(a.data, NULL, 1, true));
+    ck_assert(pt_stream_use_note(a.data, NULL, 1, true));
     fake_capture(stream, 1);
-    pt_in_flight_capture(1);
+    pt_stream_use_capture(1);
     unpin(&a);
     ck_assert_ptr_ne(pin(MIB).data, a.data);
     fake_capture(stream, 0);
-    pt_in_flight_capture(-1);
+    pt_stream_use_capture(-1);
     ck_assert_ptr_ne(pin(MIB).data, a.data);
     fake_run(NULL);
     ck_assert_ptr_eq(pin(MIB).data, a.data);
@@ -587,7 +627,7 @@ static pintensor_block shared_by_all;
 static void *use_again_and_again(void *stream)
 {
     for (int i = 0; i < 20000; i++) {
-        REQUIRE(pt_in_flight_use(shared_by_all.data, stream, PT_IN_FLIGHT_CURRENT, false));
+        REQUIRE(pt_stream_use_note(shared_by_all.data, stream, PT_STREAM_USE_CURRENT, false));
     }
     return NULL;
 }
@@ -634,6 +674,7 @@ int main(void)
     tcase_add_test(t, each_thread_has_a_stream_of_its_own);
     tcase_add_test(t, a_destroyed_streams_work_counts);
     tcase_add_test(t, a_block_that_outlives_many_streams);
+    tcase_add_test(t, a_drop_meanwhile_waits_for_the_use_that_is_asked_for);
     tcase_add_test(t, what_is_not_locked_has_no_uses);
     tcase_add_loop_test(t, a_host_callback_learns_nothing, 0, 2);
     tcase_add_test(t, a_destroyed_context_is_left_alone);

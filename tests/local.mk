@@ -49,7 +49,7 @@ tests_check_fake_LDADD = $(CHECK_LIBS)
 
 # Stands in for CUDA, under the name that its driver has.
 tests/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c
-	$(AM_V_GEN)$(MKDIR_P) tests && $(CC) -O1 -g -Wall -shared -fPIC $(srcdir)/tests/programs/fake_cuda.c -o $@ -Wl,-soname,libcuda.so.1 -lpthread
+	$(AM_V_GEN)$(MKDIR_P) tests && $(CC) -O1 -g -Wall -shared -fPIC $(srcdir)/tests/programs/fake_cuda.c -o $@ -Wl,-soname,libcuda.so.1 -lpthread -ldl
 CLEANFILES += tests/libcuda.so.1
 
 TEST_EXTENSIONS = .sh

@@ -18,7 +18,8 @@ foreign='foreign 77 713'
 waited='beyond 0
 flying 0 0 1
 refused 1 1 0
-capture 401 401 1 0'
+capture 401 401 1 0
+reset 0 1 0 1 1 1'
 stock "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
 is 'without the preload: an op reaches its runtime' "$status $out" "0 $foreign"
 run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"

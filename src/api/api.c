@@ -9,7 +9,7 @@
 #include "memory/owner.h"
 #include "memory/pin.h"
 #include "pintensor.h"
-#include "pool/in_flight.h"
+#include "pool/stream_use.h"
 #include "pool/upkeep.h"
 #include "report/misuse.h"
 #include "report/report.h"
@@ -133,7 +133,7 @@ int pintensor_free_block(pintensor_manager manager, const pintensor_block *block
 
 int pintensor_record_stream(const void *data, void *stream)
 {
-    return pt_in_flight_use(data, stream, PT_IN_FLIGHT_CURRENT, false) ? 0 : fail(PINTENSOR_ENOT_OURS, "no live block lies there");
+    return pt_stream_use_note(data, stream, PT_STREAM_USE_CURRENT, false) ? 0 : fail(PINTENSOR_ENOT_OURS, "no live block lies there");
 }
 
 int pintensor_tensor_alloc(pintensor_manager manager, int64_t elements, int scalar_type,

@@ -48,7 +48,7 @@ struct pt_record {
     uint32_t before, after;    /* the parts of its chunk on either side; 0: none */
     uint32_t chunk;            /* of the exact region: pool/chunks.h */
     uint64_t id;               /* serial number of the block in this process; each thread may draw from a range */
-    uint32_t uses;             /* streams that use it: in_flight.c's */
+    uint32_t uses;             /* streams that use it: pool/stream_use.h */
     _Atomic uint16_t owner;   /* whose lock guards it besides: magazine.h */
 } __attribute__((aligned(128)));
 

@@ -351,6 +351,13 @@ void pt_segments_unlock_ahead(void)
     pthread_mutex_unlock(&state.mutex);
 }
 
+void pt_segments_register_again(void)
+{
+    pthread_mutex_lock(&state.mutex);
+    pt_small_chunk_register_again(state.locked);
+    pthread_mutex_unlock(&state.mutex);
+}
+
 /* No lock: whoever asks holds a block there, and its chunk is what it is as long as that lives. */
 bool pt_segments_registered(const void *p)
 {

@@ -30,6 +30,9 @@ void pt_segments_unlock(void *p, size_t len);
 int pt_segments_relock(void *p, size_t len);
 void pt_segments_sweep(bool registered_too);
 
+/* The chunks that are registered are registered once more: the device's driver may have forgotten them. */
+void pt_segments_register_again(void);
+
 /* Whether a block of the SMALL region may lie across this address. */
 bool pt_segments_joined(const void *border);
 

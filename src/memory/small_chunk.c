@@ -1,5 +1,6 @@
 #include "memory/small_chunk.h"
 
+#include "device/driver.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
 
@@ -73,6 +74,16 @@ long pt_small_chunk_restore(const void *p)
     }
     memset(&page[first * PAGES], PT_PAGE_FREE, len / PT_PAGE);
     return (long)len;
+}
+
+void pt_small_chunk_register_again(const char *end)
+{
+    for (size_t at = 0, next; base + at * PT_HUGE < end; at = next) {
+        (void)bounds(at, &next);
+        if (kind[at] == FIRST && page[at * PAGES] != PT_PAGE_LEAVING && page[at * PAGES] != PT_PAGE_GONE) {
+            (void)pt_driver_register(base + at * PT_HUGE, (next - at) * PT_HUGE);
+        }
+    }
 }
 
 size_t pt_small_chunk_leave(const void *p, char **start)

@@ -26,6 +26,9 @@ bool pt_small_chunk_holds(const void *p);
  * being given back. */
 long pt_small_chunk_restore(const void *p);
 
+/* All chunks before `end` that are registered now are registered once more: a driver that remembers them refuses. */
+void pt_small_chunk_register_again(const char *end);
+
 /* The chunk around `p` begins to be given back, if all of it is FREE: its start and bytes, or 0. The caller unregisters it,
  * which waits for a device that is busy, without the mutex, and says so then. */
 size_t pt_small_chunk_leave(const void *p, char **start);

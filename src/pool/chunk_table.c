@@ -48,8 +48,14 @@ uint32_t pt_chunk_table_new(void)
 
 void pt_chunk_table_give(uint32_t number)
 {
+    pt_chunk_table[number].len = 0;
     pt_chunk_table[number].next = state.free;
     state.free = number;
+}
+
+uint32_t pt_chunk_table_count(void)
+{
+    return state.count;
 }
 
 /* ---- which are unused ---- */

@@ -12,7 +12,7 @@
 enum pt_chunk_kind { PT_CHUNK_MLOCKED, PT_CHUNK_REGISTERED, PT_CHUNK_SMALL };
 
 /* `first`: the part at its start. `origin`: the chunk that came with the addresses; that one counts in `shares` how many chunks
- * lie there now. */
+ * lie there now, also when it is gone itself. `len` is 0 then, as it is where a number is nobody's. */
 struct pt_chunk {
     char *base;
     size_t len, used; /* bytes; of these, those that are not in the free cache */
@@ -33,6 +33,9 @@ void pt_chunk_table_init(void);
 /* A number for a chunk, to be filled in; 0: there is no room. */
 uint32_t pt_chunk_table_new(void);
 void pt_chunk_table_give(uint32_t number);
+
+/* The highest number so far. */
+uint32_t pt_chunk_table_count(void);
 
 /* So many bytes more, or less, of the chunk are not in the free cache. */
 void pt_chunk_table_use(struct pt_chunk *c, size_t bytes);

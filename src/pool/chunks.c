@@ -247,12 +247,37 @@ uint32_t pt_chunks_take_unused(size_t deficit)
     return number;
 }
 
+/* Somebody makes the chunk, or has it go, at this moment. */
+static bool in_hand(const struct pt_chunk *c)
+{
+    const struct pt_record *first = pt_table_record(c->first);
+    return first->state == PT_BUSY && first->capacity == c->len;
+}
+
+bool pt_chunks_hold_next_registered(uint32_t *chunk, void **base, size_t *len)
+{
+    if (*chunk != 0) {
+        pt_chunk_table_unuse(pt_chunk_table_at(*chunk), 1);
+    }
+    while (++*chunk <= pt_chunk_table_count()) {
+        struct pt_chunk *c = pt_chunk_table_at(*chunk);
+        if (c->len > 0 && c->kind != PT_CHUNK_MLOCKED && !in_hand(c)) {
+            pt_chunk_table_use(c, 1);
+            *base = c->base;
+            *len = c->len;
+            return true;
+        }
+    }
+    return false;
+}
+
 void *pt_chunks_remove(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     uint32_t chunk = r->chunk, origin = chunk_of(r)->origin;
     PT_ASSERT_LOCKED();
     PT_ASSERT(r->state == PT_BUSY && pt_chunks_is_whole(number));
+    chunk_of(r)->len = 0;
     pt_table_unindex(number);
     pt_table_give_record(number);
     void *addresses = --pt_chunk_table_at(origin)->shares == 0 ? pt_chunk_table_at(origin)->base : NULL;

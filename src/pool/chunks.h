@@ -48,6 +48,10 @@ uint32_t pt_chunks_take_oldest(uint64_t before_ns);
 size_t pt_chunks_unused(void);
 uint32_t pt_chunks_take_unused(size_t deficit);
 
+/* Goes through the registered chunks, from *chunk == 0 on: the next one, which cannot go before the next call. False: that was
+ * the last one. */
+bool pt_chunks_hold_next_registered(uint32_t *chunk, void **base, size_t *len);
+
 /* A chunk that is one busy part goes. Returns the addresses that belong to the address arena again, or NULL while other chunks
  * still lie there. */
 void *pt_chunks_remove(uint32_t number);

@@ -10,11 +10,13 @@
 #include "memory/segments.h"
 #include "pool/budget.h"
 #include "pool/chunks.h"
+#include "pool/device_reset.h"
 #include "pool/drain.h"
 #include "pool/eviction.h"
 #include "pool/free_cache.h"
 #include "pool/in_flight.h"
 #include "pool/lock.h"
+#include "pool/stream_use.h"
 #include "pool/supply.h"
 #include "pool/upkeep.h"
 
@@ -33,6 +35,8 @@ void pt_pool_reset(void)
     pt_budget_reset();
     pt_eviction_reset();
     pt_supply_reset();
+    pt_device_reset_init();
+    pt_stream_use_reset();
     pt_in_flight_reset();
     pt_upkeep_reset();
 }
@@ -149,7 +153,7 @@ static int take_part(const struct pt_birth *b, struct pt_block *out)
     uint32_t number = reuse_part(need, &spared);
     if (number == 0 && pt_in_flight_strict()) { /* what waits may serve, which is worth waiting for the device */
         pt_lock_leave();
-        pt_upkeep_settle(PT_IN_FLIGHT_WAIT);
+        (void)pt_in_flight_settle(PT_IN_FLIGHT_WAIT);
         pt_lock_enter();
         number = reuse_part(need, &spared);
     }
@@ -199,7 +203,7 @@ static int take_small(const struct pt_birth *b, struct pt_block *out)
 static int take(const struct pt_birth *b, struct pt_block *out)
 {
     bool many = pt_in_flight_strict() && pt_budget_flying_small() > FLYING_SLACK;
-    pt_upkeep_settle(many ? PT_IN_FLIGHT_WAIT : PT_IN_FLIGHT_FEW);
+    (void)pt_in_flight_settle(many ? PT_IN_FLIGHT_WAIT : PT_IN_FLIGHT_FEW);
     return b->bytes <= PT_ARENA_SLAB_MOST ? take_small(b, out) : take_part(b, out);
 }
 
@@ -209,7 +213,7 @@ static bool relieve(int how)
 {
     switch (how) {
     case LOOK: return pt_driver_look(); /* where mlock is refused, a device that came into use since may not be */
-    case WAIT: return pt_upkeep_wait();
+    case WAIT: return pt_in_flight_settle(PT_IN_FLIGHT_WAIT);
     default: return pt_upkeep_trim() > 0;
     }
 }
@@ -219,6 +223,7 @@ int pt_pool_take(const struct pt_birth *b, struct pt_block *out)
     if (b->bytes > BYTES_MOST) {
         return -ENOMEM;
     }
+    pt_device_reset_mend();
     if (pt_magazine_mine() && b->bytes > PT_ARENA_SLAB_MOST && take_kept(b, out)) {
         return 0;
     }

@@ -7,6 +7,7 @@
 #include "memory/pin.h"
 #include "memory/segments.h"
 #include "pool/chunks.h"
+#include "pool/device_reset.h"
 #include "pool/drain.h"
 #include "pool/lock.h"
 
@@ -24,6 +25,7 @@ bool pt_registration_ensure(const void *p, size_t len)
     if (!pt_table_ours(p) || !pt_owner_owns() || !pt_table_covers(p, len)) {
         return false;
     }
+    pt_device_reset_mend();
     struct pt_found f = pt_table_find(p);
     if (pt_registration_covers(p) || f.number == 0 || (f.flags & PT_EXACT) == 0 || (f.flags & PT_PAGEABLE) != 0) {
         return pt_registration_covers(p);

@@ -32,6 +32,11 @@ bool pt_supply_registers(void)
     return atomic_load_explicit(&registers, memory_order_relaxed);
 }
 
+void pt_supply_look(void)
+{
+    registers = pt_driver_ready();
+}
+
 /* ---- registered ---- */
 
 /* With the lock held: busy parts, chained by `next`, that have to go. mlocked ones first: nobody waits for those. */
@@ -175,7 +180,7 @@ uint64_t pt_supply_spent(void)
 static uint32_t make(size_t need, bool apart, int *error)
 {
     (void)pt_driver_look(); /* what is made from here on may be registered */
-    registers = pt_driver_ready();
+    pt_supply_look();
     pt_lock_enter();
     pt_budget_expect(need);
     pt_lock_leave();

@@ -9,8 +9,10 @@
 
 void pt_supply_reset(void);
 
-/* Whether memory is registered with a device at present, or else mlocked: as it was when memory was last made. */
+/* Whether memory is registered with a device at present, or else mlocked: as it was when memory was last made, or
+ * somebody looked. */
 bool pt_supply_registers(void);
+void pt_supply_look(void);
 
 /* A busy part of `need` locked bytes, whole pages, which are pending in the budget from now on: until they are used, or given
  * up. 0: none can be had, with the errno in *error. `apart`: a chunk of a small one's size, since what is free is too good for it

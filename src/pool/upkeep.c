@@ -14,6 +14,7 @@
 #include "pool/drain.h"
 #include "pool/eviction.h"
 #include "pool/free_cache.h"
+#include "pool/in_flight.h"
 #include "pool/lock.h"
 
 #include <string.h>
@@ -40,43 +41,6 @@ void pt_upkeep_reset(void)
 static void note_cached(void)
 {
     pt_table()->counters.cached_locked = pt_free_cache_locked();
-}
-
-/* ---- what devices are done with ---- */
-
-static void land(uint32_t number)
-{
-    struct pt_record *r = pt_table_record(number);
-    void *small = NULL;
-    pt_lock_enter();
-    pt_budget_land(r);
-    if ((r->flags & PT_EXACT) != 0) {
-        (void)pt_chunks_give(number, true, pt_table_now());
-    } else {
-        small = (void *)r->base;
-        pt_table_give_record(number);
-    }
-    note_cached();
-    pt_lock_leave();
-    if (small != NULL) {
-        pt_arena_small_free(small);
-    }
-}
-
-bool pt_upkeep_settle(enum pt_in_flight_effort effort)
-{
-    uint32_t number = pt_in_flight_landed(effort), next;
-    bool any = number != 0;
-    for (; number != 0; number = next) {
-        next = pt_table_record(number)->next;
-        land(number);
-    }
-    return any;
-}
-
-bool pt_upkeep_wait(void)
-{
-    return pt_upkeep_settle(PT_IN_FLIGHT_WAIT);
 }
 
 /* ---- what threads keep for themselves: its locked bytes are among those in use until it comes back ---- */
@@ -172,7 +136,7 @@ static size_t trim(void)
     if (!pt_owner_owns()) {
         return 0;
     }
-    pt_upkeep_settle(PT_IN_FLIGHT_ALL);
+    (void)pt_in_flight_settle(PT_IN_FLIGHT_ALL);
     pt_lock_enter();
     pt_upkeep_drain();
     uint32_t chosen = choose_registered(0);
@@ -228,7 +192,7 @@ bool pt_upkeep_tick(void)
     bool short_of_memory = pt_pressure_high(), kept;
     uint64_t now = pt_table_now(), idle = short_of_memory ? 0 : pt_option(PT_OPTION_IDLE) * 1000000000u;
     uint64_t before = now > idle ? now - idle : 0;
-    pt_upkeep_settle(pt_in_flight_strict() ? PT_IN_FLIGHT_WAIT : PT_IN_FLIGHT_ALL);
+    (void)pt_in_flight_settle(pt_in_flight_strict() ? PT_IN_FLIGHT_WAIT : PT_IN_FLIGHT_ALL);
     pt_lock_enter();
     pt_budget_unkeep(pt_drain_idle(before, &kept));
     pt_lock_leave();

@@ -1,17 +1,11 @@
-/* What keeps the pool in order beside taking and giving: memory that devices are done with comes back, what threads keep is
- * gathered, what is idle or unwanted goes. With no lock held unless it says otherwise. */
+/* What keeps the pool in order beside taking and giving: what threads keep is gathered, what is idle or unwanted goes. With no lock held unless it says otherwise. */
 #ifndef PT_UPKEEP_H
 #define PT_UPKEEP_H
-
-#include "pool/in_flight.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 void pt_upkeep_reset(void);
-
-/* Memory that was waiting for a device can be used again; true if some can. */
-bool pt_upkeep_settle(enum pt_in_flight_effort effort);
 
 /* What threads keep in magazines comes into the free cache: with the pool's lock held; and the same with the magazines stopped
  * already. */
@@ -27,9 +21,6 @@ size_t pt_upkeep_cached(void);
 
 /* Gives back all that is not in use; returns the bytes. Waits for a device that is busy, as its driver does. */
 size_t pt_upkeep_trim(void);
-
-/* Waits for the devices, if they still use dropped blocks; true if any can be used again now. */
-bool pt_upkeep_wait(void);
 
 /* The small region has too much that is free: it goes, by the background thread where a device could be waited for. */
 void pt_upkeep_purge_small(void);

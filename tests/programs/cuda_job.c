@@ -13,9 +13,11 @@
 int cudaHostRegister(void *, size_t, unsigned);
 int cudaHostUnregister(void *);
 int cudaMemcpyAsync(void *, const void *, size_t, int, void *);
+int cudaDeviceReset(void);
 int op_register(void *p, size_t len, unsigned flags);
 int op_unregister(void *p);
 int op_copy(void *to, const void *from, size_t bytes, int kind, void *stream);
+int op_reset(void);
 
 int op_register(void *p, size_t len, unsigned flags)
 {
@@ -30,6 +32,11 @@ int op_unregister(void *p)
 int op_copy(void *to, const void *from, size_t bytes, int kind, void *stream)
 {
     return cudaMemcpyAsync(to, from, bytes, kind, stream);
+}
+
+int op_reset(void)
+{
+    return cudaDeviceReset();
 }
 
 /* A hundred places that call, as the templates of a library make them. */
@@ -57,6 +64,7 @@ const char *op_allocator(void)
     return name != NULL ? name : "none";
 }
 #else
+static int (*reset)(void);
 static int (*host_register)(void *, size_t, unsigned);
 static int (*host_unregister)(void *);
 static int (*copy)(void *, const void *, size_t, int, void *);
@@ -113,9 +121,24 @@ static void drop_in_capture(void)
     printf("capture %d %d %d %d\n", none, errors, before == p, after == p);
 }
 
+/* What is alive when the device is reset is registered again with the next context, and what waits goes before. */
+static void reset_device(void *cuda, char *p, char *small)
+{
+    void (*fake_start)(int) = (void (*)(int))dlsym(cuda, "fake_start");
+    int (*within)(const void *, size_t) = (int (*)(const void *, size_t))dlsym(cuda, "fake_within");
+    size_t (*count)(char) = (size_t(*)(char))dlsym(cuda, "fake_count");
+    unpin(pin((size_t)20 << 20));
+    size_t before = count('s');
+    int error = reset();
+    printf("reset %d %d %zu", error, before > 2, count('s'));
+    fake_start(1);
+    unpin(pin(1 << 20));
+    printf(" %d %d %d\n", within(p, (size_t)8 << 20), within(small, 1000), p[((size_t)8 << 20) - 1]);
+}
+
 static void find(const char *way)
 {
-    const char *names[] = {"cudaHostRegister", "cudaHostUnregister", "cudaMemcpyAsync"};
+    const char *names[] = {"cudaHostRegister", "cudaHostUnregister", "cudaMemcpyAsync", "cudaDeviceReset"};
     void *from = RTLD_DEFAULT;
     if (way[0] == '/') {
         from = dlopen(way, RTLD_NOW | RTLD_LOCAL);
@@ -125,6 +148,7 @@ static void find(const char *way)
             names[0] = "op_register";
             names[1] = "op_unregister";
             names[2] = "op_copy";
+            names[3] = "op_reset";
         } else {
             from = RTLD_DEFAULT;
         }
@@ -132,6 +156,7 @@ static void find(const char *way)
     *(void **)&host_register = dlsym(from, names[0]);
     *(void **)&host_unregister = dlsym(from, names[1]);
     *(void **)&copy = dlsym(from, names[2]);
+    *(void **)&reset = dlsym(from, names[3]);
     if (fake_stream == NULL) {
         *(void **)&fake_stream = dlsym(RTLD_DEFAULT, "fake_stream");
         *(void **)&fake_run = dlsym(RTLD_DEFAULT, "fake_run");
@@ -170,6 +195,7 @@ int main(int argc, char **argv)
             drop_in_flight("flying", 1);
             drop_in_flight("refused", 77);
             drop_in_capture();
+            reset_device(dlopen(driver, RTLD_NOW | RTLD_LOCAL), p, small);
         }
     }
     return 0;

@@ -16,11 +16,16 @@
  *   fake_again(s)        the stream is destroyed, and its handle another one's
  *   fake_refuse(s, on)   no event can be recorded on the stream
  *   fake_callback(on)    this thread is in a host callback, in which the driver answers next to nothing
+ *   fake_when_asked(f)   calls f once, when somebody asks for an event next, as if another thread came in between
+ *   fake_when_gone(f)    the same, when a registration was given back
+ *   fake_reset()         the device that fake_start() named last is reset, as by cudaDeviceReset(): the context goes, and with
+ *                        it streams' work and registrations that were made in it
  *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
  *
  * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory)
  * FAKE_CUDA_PATIENCE=MS     how long giving a registration back waits for a busy device before that is a broken rule, 10,000
  *                           unless told; 0: it must not meet work at all */
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -42,7 +47,9 @@ static int stopped, active[DEVICES], retained[DEVICES];
 static struct {
     uintptr_t at;
     size_t len;
+    int device;
 } held[MOST];
+static int resets[DEVICES], any_reset; /* then a program's books may differ from the driver's */
 static size_t held_count, ever, through_the_runtime;
 
 /* Work on a stream is numbered; a copy remembers what it has to read. */
@@ -68,6 +75,7 @@ struct event {
     struct event *next;
 };
 static struct event *all_events;
+static void (*when_asked)(void), (*when_gone)(void);
 static int works;
 static size_t met, blocked, held_up; /* 'l', 'b' and 'd' of fake_count() */
 static __thread size_t waits;        /* this thread's calls that wait for a device that is busy */
@@ -239,6 +247,19 @@ int cuThreadExchangeStreamCaptureMode(int *other)
     return running();
 }
 
+static int current_device(void)
+{
+    return depth > 0 ? mine[depth - 1] - 1 : program_device;
+}
+
+static void call_once(void (**what)(void))
+{
+    void (*f)(void) = __atomic_exchange_n(what, NULL, __ATOMIC_SEQ_CST);
+    if (f != NULL) {
+        f();
+    }
+}
+
 static int may_call(const char *what)
 {
     __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
@@ -268,6 +289,11 @@ int cuMemHostRegister_v2(void *p, size_t len, unsigned flags)
     }
     pthread_mutex_lock(&mutex);
     if (error == OK && (error = fails_now()) == OK) {
+        size_t same = place_of(p);
+        if (any_reset && same < held_count && held[same].len == len) {
+            pthread_mutex_unlock(&mutex);
+            return ALREADY_REGISTERED;
+        }
         for (size_t i = 0; i < held_count; i++) {
             if ((uintptr_t)p < held[i].at + held[i].len && held[i].at < (uintptr_t)p + len) {
                 broken("a page was registered twice");
@@ -277,6 +303,7 @@ int cuMemHostRegister_v2(void *p, size_t len, unsigned flags)
             broken("too many registrations for this fake");
         }
         held[held_count].at = (uintptr_t)p;
+        held[held_count].device = current_device();
         held[held_count++].len = len;
         ever++;
     }
@@ -401,6 +428,10 @@ int cuMemHostUnregister(void *p)
     if (error == OK) {
         pthread_mutex_lock(&mutex);
         size_t i = place_of(p);
+        if (i == held_count && any_reset) {
+            pthread_mutex_unlock(&mutex);
+            return NOT_REGISTERED;
+        }
         if (i == held_count) {
             broken("what was given back is not the start of a registration");
         }
@@ -411,6 +442,7 @@ int cuMemHostUnregister(void *p)
         }
         held[i] = held[--held_count];
         pthread_mutex_unlock(&mutex);
+        call_once(&when_gone);
     }
     return error;
 }
@@ -451,6 +483,16 @@ void fake_callback(int on)
     in_callback = on;
 }
 
+void fake_when_asked(void (*f)(void))
+{
+    when_asked = f;
+}
+
+void fake_when_gone(void (*f)(void))
+{
+    when_gone = f;
+}
+
 /* The driver hands the handle of a destroyed stream out again, also while its work is under way (seen). */
 void fake_again(void *handle)
 {
@@ -483,6 +525,29 @@ void fake_destroy(void *stream)
     pthread_mutex_unlock(&mutex);
 }
 
+void fake_reset(void)
+{
+    int device = program_device;
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < COPIES; i++) {
+        struct stream *s = copies[i].stream;
+        if (s != NULL && (s == &legacy || s == &per_thread || s->device == device)) {
+            s->done = s->given;
+            copies[i].stream = NULL;
+        }
+    }
+    for (size_t i = held_count; i-- > 0;) {
+        if (held[i].device == device) {
+            held[i] = held[--held_count];
+        }
+    }
+    active[device] = 0;
+    resets[device]++;
+    any_reset = 1;
+    pthread_cond_broadcast(&progress);
+    pthread_mutex_unlock(&mutex);
+}
+
 /* All that the stream was given so far is done now. */
 void fake_run(void *handle)
 {
@@ -500,11 +565,6 @@ void fake_launch(void *handle)
     pthread_mutex_unlock(&mutex);
 }
 
-static int current_device(void)
-{
-    return depth > 0 ? mine[depth - 1] - 1 : program_device;
-}
-
 int cuCtxGetDevice(int *device)
 {
     *device = current_device() < DEVICES ? current_device() : program_device;
@@ -513,7 +573,8 @@ int cuCtxGetDevice(int *device)
 
 int cuCtxGetId(void *context, unsigned long long *number)
 {
-    *number = 1000 + (uintptr_t)context;
+    size_t device = (uintptr_t)context - 1;
+    *number = 1000 + (uintptr_t)context + (device < DEVICES ? 100 * (unsigned)resets[device] : 0);
     return usable() == OK && is_destroyed(context) ? DESTROYED_CONTEXT : usable();
 }
 
@@ -597,6 +658,7 @@ int cuEventQuery(void *event)
 {
     const struct event *e = event;
     int error = may_call("an event asked outside of relaxed capture mode");
+    call_once(&when_asked);
     return error != OK ? error : e->stream == NULL ? OK : e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
 }
 
@@ -660,6 +722,16 @@ int cudaStreamEndCapture(void *handle, void **graph)
     s->capturing = 0;
     *graph = NULL;
     return was ? OK : ILLEGAL_STATE;
+}
+
+/* The driver's, which is another object than a runtime. */
+int cudaDeviceReset(void)
+{
+    void *driver = dlopen("libcuda.so.1", RTLD_NOLOAD | RTLD_LAZY);
+    void (*reset)(void) = driver != NULL ? (void (*)(void))dlsym(driver, "fake_reset") : fake_reset;
+    through_the_runtime++;
+    reset();
+    return OK;
 }
 
 int cudaMemcpyAsync_ptsz(void *to, const void *from, size_t bytes, int kind, void *handle)

@@ -1,9 +1,12 @@
 """The checks of scripts/gpu-test, one a process: gpu.py CHECK. Prints "ok NAME" or "not ok NAME" and figures."""
 import ctypes
+import mmap
 import os
+import random
 import sys
 import threading
 import time
+from collections import deque
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -12,6 +15,14 @@ libc = ctypes.CDLL(None)
 
 class Block(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t), ("id", ctypes.c_uint64)]
+
+
+class Stats(ctypes.Structure):
+    """pintensor_stats."""
+    _fields_ = [(name, ctypes.c_uint64) for name in
+                ("live_blocks", "live_bytes", "live_locked", "cached_bytes", "peak_bytes", "peak_locked", "locked_bytes",
+                 "allocated_blocks", "reused_blocks", "reclaimed_blocks", "misuses", "pageable_blocks", "registrations",
+                 "unregistrations")]
 
 
 manager = None
@@ -36,6 +47,12 @@ def unpin(block):
 def trim():
     libc.pintensor_trim.restype = ctypes.c_size_t
     return libc.pintensor_trim()
+
+
+def stats():
+    s = Stats()
+    libc.pintensor_get_stats(ctypes.byref(s), ctypes.c_size_t(ctypes.sizeof(s)))
+    return s
 
 
 def tensor(block):
@@ -69,6 +86,17 @@ def memory_type(address):
     return value.value if error == 0 else 0
 
 
+def registered(block):
+    return memory_type(block.data) == 1 and memory_type(block.data + block.bytes - 1) == 1
+
+
+def copy_error(to, address, size):
+    """Of one copy to the device, by the driver: it leaves no error behind for others to find."""
+    cuda = ctypes.CDLL("libcuda.so.1")
+    error = cuda.cuMemcpyHtoDAsync_v2(ctypes.c_uint64(to.data_ptr()), ctypes.c_void_p(address), ctypes.c_size_t(size), None)
+    return error or cuda.cuStreamSynchronize(None)
+
+
 def bandwidth(torch, to, what, times=5):
     best = 0.0
     for _ in range(times):
@@ -94,20 +122,164 @@ def blocks():
     context()
     for size in (100, 5000, 14000, 20480, 3 * MIB, 64 * MIB + 4096):
         b = pin(size)
-        is_so(f"{size} bytes are host memory to the driver, whole", memory_type(b.data) == 1 and memory_type(b.data + size - 1) == 1)
+        is_so(f"{size} bytes are host memory to the driver, whole", registered(b))
         is_so(f"{size} bytes: torch says pinned", tensor(b).is_pinned())
     is_so("nothing is mlocked", kernel("VmLck") == 0)
     b = pin(256 * MIB)
     base = b.data
     unpin(b)
     is_so("freed, it waits registered", memory_type(base) == 1)
-    b = pin(250 * MIB)
-    is_so("and serves one that is little shorter, as it is", b.data == base and memory_type(base + 256 * MIB - 1) == 1)
+    made = stats().registrations
+    b, rest = pin(250 * MIB), pin(6 * MIB)
+    is_so("a part of it serves what is shorter, and the rest another", b.data == base and rest.data == base + 250 * MIB)
+    is_so("without a registration", stats().registrations == made and memory_type(base + 256 * MIB - 1) == 1)
     unpin(b)
     trim()
-    is_so("trimmed, the driver has forgotten it", memory_type(base) == 0)
+    is_so("trimmed, it stays registered whole while one block lives in it", memory_type(base) == 1)
+    unpin(rest)
+    trim()
+    is_so("then the driver has forgotten all of it", memory_type(base) == 0 and memory_type(base + 256 * MIB - 1) == 0)
     many = [pin(1 + i * 7919 % 14000) for i in range(20000)]
-    is_so("20,000 small ones are registered", all(memory_type(m.data) == 1 and memory_type(m.data + m.bytes - 1) == 1 for m in many))
+    is_so("20,000 small ones are registered", all(registered(m) for m in many))
+
+
+def whole():
+    """A copy cannot lie across two registrations, so no block may: each can be copied in one go."""
+    torch = context()
+    to = torch.empty(8 * MIB, dtype=torch.uint8, device="cuda")
+    pages = mmap.mmap(-1, 4 * MIB)
+    halves = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    rt = torch.cuda.cudart()
+    two = [int(rt.cudaHostRegister(halves + i * 2 * MIB, 2 * MIB, 0)) for i in range(2)]
+    one, both = copy_error(to, halves, 2 * MIB), copy_error(to, halves, 4 * MIB)
+    [rt.cudaHostUnregister(halves + i * 2 * MIB) for i in range(2)]
+    is_so(f"a copy across two registrations is refused (error {both})", two == [0, 0] and one == 0 and both != 0)
+    draw, kept, wrong = random.Random(1), [], set()
+
+    def look(blocks):
+        wrong.update((b.data, b.bytes) for b in blocks if copy_error(to, b.data, b.bytes) != 0)
+
+    for i in range(4000):
+        kept.append(pin(draw.randint(1, draw.choice((14 << 10, 256 << 10, 8 * MIB)))))
+        look(kept[-1:])
+        if len(kept) > 60:
+            unpin(kept.pop(draw.randrange(len(kept))))
+        if i % 500 == 499:
+            trim()
+            look(kept)
+    print(f"{stats().registrations} registrations, {stats().unregistrations} taken back")
+    is_so("4,000 blocks of any size, each copied whole", not wrong)
+
+
+def settles(door, make, drop):
+    """Loops of sizes that vary: after a while memory is neither registered nor taken back."""
+    for least, most, kept in (1 << 10, 256 << 10, 8), (4 << 10, 4 * MIB, 4), (4 * MIB, 64 * MIB, 2):
+        draw, blocks, rounds = random.Random(1), deque(), []
+        for _ in range(3):
+            before = stats()
+            for _ in range(1000):
+                blocks.append(make(draw.randint(least, most)))
+                if len(blocks) > kept:
+                    drop(blocks.popleft())
+            after = stats()
+            rounds.append((after.registrations - before.registrations, after.unregistrations - before.unregistrations))
+        print(f"sizes up to {most >> 10} KiB, {kept} kept: a thousand each, registered and taken back {rounds}")
+        is_so(f"{door}, sizes up to {most >> 10} KiB: nothing is registered or taken back in the third thousand", rounds[2] == (0, 0))
+        while blocks:
+            drop(blocks.popleft())
+        trim()
+
+
+def vary():
+    context()
+    settles("C", pin, unpin)
+
+
+def vary_torch():
+    torch = context()
+    first = torch.empty(1, pin_memory=True)
+    is_so("torch's pinned memory is ours", managed(first))
+    settles("torch", lambda size: torch.empty(size, dtype=torch.uint8, pin_memory=True), lambda dropped: None)
+
+
+def idle():
+    """With PINTENSOR_IDLE=1: idle time takes no registration back. It would wait for the kernel, and hold up the launches."""
+    torch = context()
+    side, number = torch.cuda.Stream(), torch.zeros(1, device="cuda")
+    number.add_(1)
+    for cycles in 400_000_000, 400_000_000:  # the second time at the clock rate that it works with
+        torch.cuda.synchronize()
+        second = cycles / timed(lambda: (torch.cuda._sleep(cycles), torch.cuda.synchronize()))
+    b = pin(64 * MIB)
+    base, before = b.data, stats().unregistrations
+    with torch.cuda.stream(side):
+        torch.cuda._sleep(int(4 * second))
+    unpin(b)
+    slowest, begin = 0.0, time.perf_counter()
+    while time.perf_counter() - begin < 3:
+        slowest = max(slowest, timed(lambda: number.add_(1)))
+        time.sleep(0.001)
+    is_so("a kernel ran all the while", not side.query())
+    is_so("a block that was dropped and idle for 3 s is not taken back", memory_type(base) == 1 and stats().unregistrations == before)
+    is_so(f"no launch beside it was held up (slowest: {slowest * 1e3:.1f} ms)", slowest < 0.05)
+    is_so("and it serves the next request", pin(64 * MIB).data == base)
+    torch.cuda.synchronize()
+
+
+def runtime():
+    """CUDA's runtime itself, as torch has loaded it."""
+    import torch  # noqa: F401
+    paths = {line.split()[-1] for line in open("/proc/self/maps") if "/libcudart.so" in line}
+    return ctypes.CDLL(min(paths))
+
+
+def reset():
+    """cudaDeviceReset(): by the runtime alone, since torch does not survive it."""
+    rt = runtime()
+    to, stream = ctypes.c_void_p(), ctypes.c_void_p()
+
+    def begin():
+        is_so("a context", rt.cudaMalloc(ctypes.byref(to), ctypes.c_size_t(8 * MIB)) == 0 and rt.cudaStreamCreate(ctypes.byref(stream)) == 0)
+
+    def drop_in_flight(block):
+        """Dropped while a copy reads it; whether its memory is handed out again after that."""
+        error = libc.cudaMemcpyAsync(to, ctypes.c_void_p(block.data), ctypes.c_size_t(block.bytes), ctypes.c_int(1), stream)
+        place = block.data
+        unpin(block)
+        error = error or rt.cudaStreamSynchronize(stream)
+        return error == 0 and any(pin(block.bytes).data == place for _ in range(20))
+
+    begin()
+    alive, small, waits = pin(8 * MIB), pin(1000), pin(64 * MIB)
+    ctypes.memset(alive.data, 7, alive.bytes)
+    ctypes.memset(small.data, 5, small.bytes)
+    base = waits.data
+    is_so("before it: a block in flight is handed out again", drop_in_flight(pin(2 * MIB)))
+    unpin(waits)
+    trim()
+    is_so("trimmed, nothing that waits is registered", memory_type(base) == 0 and registered(alive) and registered(small))
+    waits = pin(64 * MIB)
+    base = waits.data
+    unpin(waits)
+    is_so("cudaDeviceReset() is passed on", libc.cudaDeviceReset() == 0)
+    is_so("what waited is unknown to the driver", memory_type(base) == 0)
+    print("what is alive is known to it:", memory_type(alive.data), memory_type(small.data))
+    is_so("what is alive is there", ctypes.string_at(alive.data, alive.bytes) == bytes([7]) * alive.bytes)
+    begin()
+    b = pin(64 * MIB)
+    is_so("with a new context: memory is registered", registered(b))
+    is_so("and so is what was alive", registered(alive) and registered(small))
+    back = ctypes.create_string_buffer(alive.bytes)
+    errors = [rt.cudaMemcpy(to, ctypes.c_void_p(alive.data), ctypes.c_size_t(alive.bytes), 1),
+              rt.cudaMemcpy(back, to, ctypes.c_size_t(alive.bytes), 2)]
+    is_so("its copy is right", errors == [0, 0] and back.raw == bytes([7]) * alive.bytes)
+    is_so("a block in flight is handed out again", drop_in_flight(alive))
+    unpin(small)
+    unpin(b)
+    trim()
+    is_so("what is freed goes back", memory_type(b.data) == 0)
+    sys.stdout.flush()
+    os._exit(0)  # torch's own end would meet what was reset
 
 
 def copies():
@@ -169,8 +341,8 @@ def capture():
 
     def pins():
         for i in range(20):
-            b = pin((1 + i) * MIB)
-            made.append(memory_type(b.data))
+            b = pin((1 + i) * 2 * MIB)
+            made.append(registered(b))
             unpin(b)
         trim()
 
@@ -183,7 +355,7 @@ def capture():
     graph.replay()
     torch.cuda.synchronize()
     is_so("a capture survives registrations on another thread", float(x[0]) == 2.0)
-    is_so("which were made", made == [1] * 20)
+    is_so("which were made, and taken back", made == [True] * 20 and stats().registrations > 10 and stats().unregistrations > 10)
 
 
 def threads():
@@ -315,10 +487,12 @@ def bridge():
 
     stats = torch.cuda.host_memory_stats()
     is_so("torch's statistics know our blocks", stats["active_bytes.current"] >= GIB and stats["allocated_bytes.current"] >= GIB)
+    place = big.data_ptr()
     del big, again, other
     before = torch.cuda.host_memory_stats()["allocated_bytes.current"]
+    is_so("what waits is registered until somebody asks for it", memory_type(place) == 1)
     torch._C._host_emptyCache()
-    is_so("an empty-cache call gives back", before - torch.cuda.host_memory_stats()["allocated_bytes.current"] >= GIB)
+    is_so("an empty-cache call gives back", memory_type(place) == 0 and before - torch.cuda.host_memory_stats()["allocated_bytes.current"] >= GIB)
 
 
 class Sleep:
