@@ -567,8 +567,9 @@ START_TEST(registering_again_meets_threads)
     for (unsigned i = 1; i < 4; i++) {
         pthread_create(&t[i], NULL, churn, NULL);
     }
-    for (int i = 0; i < 200; i++) {
-        unpin(pin((size_t)(1 + i % 30) * MIB));
+    for (size_t i = 0; i < 200; i++) {
+        pintensor_block b;
+        REQUIRE(pintensor_alloc(manager, (1 + i % 30) * MIB, &b) == 0 && pintensor_free_block(manager, &b) == 0);
         pintensor_trim();
     }
     for (unsigned i = 1; i < 4; i++) {

@@ -24,11 +24,16 @@ static struct pt_chunk *chunk_of(const struct pt_record *r)
     return pt_chunk_table_at(r->chunk);
 }
 
+/* Whether a part is the pool's, and of that state. What a thread keeps in its magazine is that one's, and so are blocks
+ * that it made: with the owner's lock it changes their states. No hole and no busy part has an owner. */
+static bool is(const struct pt_record *r, enum pt_state state)
+{
+    return atomic_load_explicit(&r->owner, memory_order_relaxed) == 0 && r->state == state;
+}
+
 static bool is_free(const struct pt_record *r)
 {
-    /* What a thread keeps in its magazine is that one's: its owner's lock guards it. */
-    return r->state == PT_HOLE ||
-           (r->state == PT_CACHED && atomic_load_explicit(&r->owner, memory_order_relaxed) == 0);
+    return is(r, PT_HOLE) || is(r, PT_CACHED);
 }
 
 static enum pt_free_kind free_kind(const struct pt_record *r)
@@ -159,7 +164,7 @@ static void swallow(uint32_t number, uint32_t later)
 static uint32_t like_neighbour(const struct pt_record *r, uint32_t neighbour)
 {
     const struct pt_record *n = pt_table_record(neighbour);
-    if (neighbour == 0 || n->state != r->state || !is_free(n)) {
+    if (neighbour == 0 || !is_free(n) || n->state != r->state) {
         return 0;
     }
     pt_free_cache_remove(neighbour, free_kind(n));
@@ -206,7 +211,7 @@ bool pt_chunks_is_unused(uint32_t number)
 
 static bool is_hole(uint32_t number)
 {
-    return number != 0 && pt_table_record(number)->state == PT_HOLE;
+    return number != 0 && is(pt_table_record(number), PT_HOLE);
 }
 
 /* Whether the free part may be unlocked: beside a hole, which only grows; large ones; and others while holes are few. */
@@ -251,7 +256,7 @@ uint32_t pt_chunks_take_unused(size_t deficit)
 static bool in_hand(const struct pt_chunk *c)
 {
     const struct pt_record *first = pt_table_record(c->first);
-    return first->state == PT_BUSY && first->capacity == c->len;
+    return is(first, PT_BUSY) && first->capacity == c->len;
 }
 
 bool pt_chunks_hold_next_registered(uint32_t *chunk, void **base, size_t *len)
