@@ -1,5 +1,6 @@
 #include "pool/eviction.h"
 
+#include "base/thread.h"
 #include "ledger/table.h"
 #include "memory/arena.h"
 #include "memory/pin.h"
@@ -133,10 +134,9 @@ size_t pt_eviction_left(void)
     }
 }
 
-/* In steps of 50 us. */
-static void wait_for_less(size_t tolerated, unsigned steps)
+static void wait_for_less(size_t tolerated, int64_t most_ns)
 {
-    for (unsigned i = 0; i < steps && state.bytes > tolerated; i++) {
+    for (int64_t end = pt_thread_now() + most_ns; state.bytes > tolerated && pt_thread_now() < end;) {
         nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
     }
 }
@@ -144,11 +144,11 @@ static void wait_for_less(size_t tolerated, unsigned steps)
 void pt_eviction_give_way(void)
 {
     size_t twentieth = pt_pin_bytes() / 20, much = (size_t)64 << 20;
-    wait_for_less(0, 3); /* which is enough where no device has to be waited for */
-    wait_for_less(twentieth > much ? twentieth : much, 400);
+    wait_for_less(0, 300000); /* which is enough where no device has to be waited for */
+    wait_for_less(twentieth > much ? twentieth : much, 20000000);
 }
 
 void pt_eviction_give_way_to_all(void)
 {
-    wait_for_less(0, 400);
+    wait_for_less(0, 20000000);
 }
