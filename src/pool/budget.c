@@ -132,12 +132,13 @@ static size_t least_limit(void)
 }
 
 /* A registered chunk is 2 MiB at least: a small program may have one that is partly used. The more debt, the more room, up
- * to five times of what waits otherwise; soon where that is little, and slowly where much is at stake. */
+ * to five times of what waits otherwise; soon where that is little, and slowly where much is at stake:
+ * a program that builds up GiBs of state has next to nothing beside it. */
 static size_t limit(void)
 {
     enum { SLOWLY = 8, MOST = 5 };
     size_t peak = peak_now(), least = least_limit(), most = peak + (least - peak) * MOST;
-    size_t wide = peak >= MUCH ? least - (least - peak) / 2 + state.debt / SLOWLY : least + state.debt;
+    size_t wide = peak >= MUCH ? peak + (least - peak) / SLOWLY + state.debt / SLOWLY : least + state.debt;
     size_t grain = pt_pages_up(peak + PT_HUGE, PT_HUGE);
     wide = wide < most ? wide : most;
     return wide > grain ? wide : grain;

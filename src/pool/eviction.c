@@ -13,6 +13,9 @@
 #include <string.h>
 #include <time.h>
 
+/* Bytes on their way out that are worth waiting for. */
+#define MUCH ((size_t)64 << 20)
+
 static struct {
     uint32_t left;        /* to the background thread: chained by `next`; the pool's lock guards it */
     _Atomic size_t bytes; /* of these, until they are unlocked */
@@ -143,9 +146,8 @@ static void wait_for_less(size_t tolerated, int64_t most_ns)
 
 void pt_eviction_give_way(void)
 {
-    size_t twentieth = pt_pin_bytes() / 20, much = (size_t)64 << 20;
     wait_for_less(0, 300000); /* which is enough where no device has to be waited for */
-    wait_for_less(twentieth > much ? twentieth : much, 20000000);
+    wait_for_less(MUCH, 20000000);
 }
 
 void pt_eviction_give_way_to_all(void)
