@@ -565,6 +565,7 @@ START_TEST(without_room_for_chunks_nothing_is_converted)
     for (unsigned tries = 0; tries < 10; tries++) {
         REQUIRE(!pt_chunks_convert(p[1]) && !pt_chunks_convert(p[0]) && !pt_chunks_convert(p[2]));
     }
+    set_state(last, PT_BUSY);
     pt_chunks_remove(last); /* one number is free: the middle needs two */
     for (unsigned tries = 0; tries < 10; tries++) {
         REQUIRE(!pt_chunks_convert(p[1]));
@@ -852,7 +853,7 @@ static void trim(void)
     for (uint32_t number; (number = pt_chunks_take_unused(0)) != 0;) {
         remove_chunk(number);
     }
-    for (uint32_t number; (number = pt_free_cache_largest(PT_FREE_HOLE)) != 0 && pt_chunks_is_whole(number);) {
+    for (uint32_t number; (number = pt_free_cache_best(PT_PAGE, PT_FREE_HOLE)) != 0 && pt_chunks_is_whole(number);) {
         pt_chunks_take(number, part(number)->capacity);
         remove_chunk(number);
     }
@@ -912,7 +913,7 @@ static void look(void)
         }
     }
     for (unsigned s = 0; s < STRETCHES; s++) {
-        bool chunk_used = false;
+        size_t in_use = 0;
         unsigned chunk_first = 0;
         for (unsigned first = 0, end; first < PAGES; first = end) {
             const struct page *p = &model[s][first];
@@ -928,15 +929,18 @@ static void look(void)
                     REQUIRE(chunk_number[i] != number);
                 }
                 chunk_number[chunks++] = number;
-                chunk_used = false;
+                in_use = 0;
                 chunk_first = first;
             }
             REQUIRE(part(number_at[s][first])->chunk == chunk_number[chunks - 1]);
-            chunk_used = chunk_used || p->is == USED;
+            in_use += p->is == USED ? (end - first) * PT_PAGE : 0;
             bytes[free_kind(p)] += p->is != USED ? (end - first) * PT_PAGE : 0;
-            if (end == PAGES || model[s][end].chunk != p->chunk) {
-                REQUIRE(pt_chunks_is_unused(number_at[s][chunk_first]) == !chunk_used);
-                REQUIRE(pt_chunks_is_unused(number_at[s][first]) == !chunk_used);
+            if (end == PAGES || model[s][end].chunk != p->chunk) { /* and ends */
+                const struct pt_chunk *c = pt_chunk_table_at(chunk_number[chunks - 1]);
+                REQUIRE(c->base == address_of(s, chunk_first) && c->len == (end - chunk_first) * PT_PAGE);
+                REQUIRE(c->first == number_at[s][chunk_first] && c->used == in_use && c->kind == p->kind);
+                REQUIRE(pt_chunks_is_unused(number_at[s][chunk_first]) == (in_use == 0));
+                REQUIRE(pt_chunks_is_unused(number_at[s][first]) == (in_use == 0));
             }
         }
     }
