@@ -216,12 +216,12 @@ static size_t wanted(size_t need, bool apart)
 }
 
 /* `want`, or less where that is more than `most`, but never less than the request needs. Whole huge pages where they fit: the
- * rest of one costs more time in small pages than all of it. */
+ * rest of one costs more time in small pages than all of it. Else small requests get a chunk for as many of their size as fill
+ * one: a program whose blocks are a little more than half of one would have half of its memory locked in vain. */
 static size_t at_most(size_t need, size_t want, ptrdiff_t most)
 {
-    size_t least = need < PT_HUGE ? PT_HUGE : need;
-    size_t len = most > 0 && (size_t)most < want ? (size_t)most & ~(PT_HUGE - 1) : most > 0 ? want : 0;
-    return len > least ? len : least;
+    size_t least = (need + PT_HUGE - 1) / need * need, huge = most > 0 ? (size_t)most & ~(PT_HUGE - 1) : 0;
+    return most >= (ptrdiff_t)want ? want : huge > least ? huge : least;
 }
 
 /* What may still be locked; negative: that much too much is already. The request itself is not counted. */
