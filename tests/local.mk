@@ -14,7 +14,9 @@ check_suites = \
 	tests/check_driver \
 	tests/check_in_flight \
 	tests/check_magazine \
-	tests/check_fake
+	tests/check_fake \
+	tests/check_starts \
+	tests/check_chunks
 preload_tests = \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
@@ -46,6 +48,8 @@ tests_check_driver_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)
 tests_check_fake_LDADD = $(CHECK_LIBS)
+tests_check_starts_LDADD = $(core_libs)
+tests_check_chunks_LDADD = $(core_libs)
 
 # Stands in for CUDA, under the name that its driver has.
 tests/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c

@@ -217,15 +217,12 @@ static size_t wanted(size_t need, bool apart)
 }
 
 /* `want`, or less where that is more than `most`, but never less than the request needs. Whole huge pages where they fit: the
- * rest of one costs more time in small pages than all of it. Where they do not, small requests get a chunk for so many of their
- * size as fill one, to the page: else a program of blocks of little more than half a chunk would have half of it locked in vain. */
+ * rest of one costs more time in small pages than all of it. Else small requests get a chunk for as many of their size as fill
+ * one: a program whose blocks are a little more than half of one would have half of its memory locked in vain. */
 static size_t at_most(size_t need, size_t want, ptrdiff_t most)
 {
-    if (most >= (ptrdiff_t)want) {
-        return want > PT_HUGE ? want : PT_HUGE;
-    }
-    size_t least = (PT_HUGE + need - 1) / need * need, len = most > 0 ? (size_t)most & ~(PT_HUGE - 1) : 0;
-    return len > least ? len : least;
+    size_t least = (need + PT_HUGE - 1) / need * need, huge = most > 0 ? (size_t)most & ~(PT_HUGE - 1) : 0;
+    return most >= (ptrdiff_t)want ? want : huge > least ? huge : least;
 }
 
 /* What may still be locked; negative: that much too much is already. The request itself is not counted. */
