@@ -16,6 +16,7 @@ check_suites = \
 	tests/check_magazine \
 	tests/check_fake \
 	tests/check_starts \
+	tests/check_locks \
 	tests/check_chunks
 preload_tests = \
 	tests/preload_symbols.sh \
@@ -49,6 +50,7 @@ tests_check_in_flight_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)
 tests_check_fake_LDADD = $(CHECK_LIBS)
 tests_check_starts_LDADD = $(core_libs)
+tests_check_locks_LDADD = $(suite_libs)
 tests_check_chunks_LDADD = $(core_libs)
 
 # Stands in for CUDA, under the name that its driver has.
