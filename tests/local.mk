@@ -28,6 +28,7 @@ preload_tests = \
 	tests/preload_link.sh \
 	tests/preload_harm.sh \
 	tests/preload_leaf.sh \
+	tests/preload_leaves.sh \
 	tests/preload_cuda.sh \
 	tests/preload_bridge.sh \
 	tests/preload_bridge_fails.sh
@@ -94,6 +95,7 @@ EXTRA_DIST += \
 	tests/programs/linked.c \
 	tests/programs/harm.c \
 	tests/programs/aborts_early.c \
+	tests/programs/leaves.c \
 	tests/python/ops.py \
 	tests/python/pin.py \
 	tests/python/gil.py \

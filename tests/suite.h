@@ -3,6 +3,8 @@
 #ifndef TESTS_SUITE_H
 #define TESTS_SUITE_H
 
+#include "base/log.h"
+
 #include <check.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -125,6 +127,7 @@ static inline void catch_stderr(void)
     ck_assert_int_ge(suite_stderr_file, 0);
     unlink(name);
     dup2(suite_stderr_file, STDERR_FILENO);
+    pt_log_remember();
 }
 
 static inline const char *suite_stderr(void)

@@ -17,6 +17,13 @@
 void pt_log_begin(struct pt_text *t, char *buf, size_t cap);
 void pt_log_end(struct pt_text *t);
 
+/* stderr, if that is still where the program's words go: what it was when the library was loaded, or where stdout goes
+ * too. Otherwise -1: a program that closed it may have opened a file of its own under this number. */
+int pt_log_fd(void);
+
+/* From now on stderr is what it is now. For tests, which put a file in its place. */
+void pt_log_remember(void);
+
 /* The rank that the launcher gave this process (RANK and its kin), or -1. */
 int pt_log_rank(void);
 

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,39 +19,115 @@ void pt_text_init(struct pt_text *t, char *buf, size_t cap, int fd)
     buf[0] = '\0';
 }
 
-/* write() that never raises SIGPIPE: a closed pipe behind stderr must not end the program. Returns -errno on failure. */
-static ssize_t write_quietly(int fd, const char *p, size_t n)
+static int64_t now_ns(void)
 {
-    sigset_t pipe, before, waiting;
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    sigpending(&waiting);
-    pthread_sigmask(SIG_BLOCK, &pipe, &before);
-    ssize_t done = write(fd, p, n);
-    int error = errno;
-    if (done < 0 && error == EPIPE && !sigismember(&waiting, SIGPIPE)) {
-        (void)sigtimedwait(&pipe, NULL, &(struct timespec){0});
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
+}
+
+/* The signals that a write itself may raise: a pipe nobody reads, RLIMIT_FSIZE, a terminal under `stty tostop`. */
+struct quiet {
+    sigset_t before, waiting;
+};
+
+static void quiet_set(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGPIPE);
+    sigaddset(set, SIGXFSZ);
+    sigaddset(set, SIGTTOU);
+}
+
+static void quiet_begin(struct quiet *q)
+{
+    sigset_t raised;
+    quiet_set(&raised);
+    sigpending(&q->waiting);
+    pthread_sigmask(SIG_BLOCK, &raised, &q->before);
+}
+
+/* What the write raised is taken away; what somebody else has sent before stays. */
+static void quiet_end(const struct quiet *q, int failed)
+{
+    int raised = failed == EPIPE ? SIGPIPE : failed == EFBIG ? SIGXFSZ : 0;
+    if (raised != 0 && !sigismember(&q->waiting, raised)) {
+        sigset_t one;
+        sigemptyset(&one);
+        sigaddset(&one, raised);
+        (void)sigtimedwait(&one, NULL, &(struct timespec){0});
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return done < 0 ? -error : done;
+    pthread_sigmask(SIG_SETMASK, &q->before, NULL);
+}
+
+/* Waits until something can be written, by the deadline. Returns 0, or the errno to give up with. */
+static int wait_for_room(int fd, int64_t until)
+{
+    for (;;) {
+        int64_t left = until - now_ns();
+        int ready = poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, left > 0 ? (int)(left / 1000000) + 1 : 0);
+        if (ready > 0) {
+            return 0; /* or an error, which the write tells */
+        }
+        if (ready < 0 && errno != EINTR && errno != EAGAIN) {
+            return 0; /* poll() is not to be had here: then nobody can tell */
+        }
+        if (left <= 0) {
+            return ETIMEDOUT;
+        }
+    }
+}
+
+/* A pipe with room has it for PIPE_BUF bytes, so that a write of no more does not block; a socket is told not to. */
+static ssize_t write_part(int fd, bool socket, const char *p, size_t n)
+{
+    n = n < PIPE_BUF ? n : PIPE_BUF;
+    return socket ? send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) : write(fd, p, n);
+}
+
+static void write_all(struct pt_text *t)
+{
+    struct stat is;
+    bool socket = fstat(t->fd, &is) == 0 && S_ISSOCK(is.st_mode);
+    size_t done = 0;
+    t->until_ns = t->until_ns != 0 ? t->until_ns : now_ns() + PT_TEXT_PATIENCE;
+    while (done < t->len && t->failed == 0) {
+        t->failed = wait_for_room(t->fd, t->until_ns);
+        if (t->failed != 0) {
+            break;
+        }
+        ssize_t n = write_part(t->fd, socket, t->buf + done, t->len - done);
+        if (n < 0 && errno == EAGAIN && now_ns() >= t->until_ns) {
+            t->failed = ETIMEDOUT;
+        } else if (n < 0 && errno == EAGAIN) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* less room than it takes */
+        } else if (n < 0 && errno != EINTR) {
+            t->failed = errno;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
 }
 
 void pt_text_flush(struct pt_text *t)
 {
-    size_t done = 0;
-    while (t->fd >= 0 && done < t->len && t->failed == 0) {
-        ssize_t n = write_quietly(t->fd, t->buf + done, t->len - done);
-        if (n == -EAGAIN) { /* somebody made it non-blocking */
-            (void)poll(&(struct pollfd){.fd = t->fd, .events = POLLOUT}, 1, 1000);
-        } else if (n < 0 && n != -EINTR) {
-            t->failed = (int)-n;
-        }
-        done += n > 0 ? (size_t)n : 0;
+    if (t->fd < 0) {
+        return;
     }
-    if (t->fd >= 0) {
-        t->len = 0;
-        t->buf[0] = '\0';
+    if (t->len > 0 && t->failed == 0) {
+        struct quiet q;
+        int error = errno;
+        quiet_begin(&q);
+        write_all(t);
+        quiet_end(&q, t->failed);
+        errno = error;
     }
+    t->len = 0;
+    t->buf[0] = '\0';
+}
+
+void pt_text_wait_most(struct pt_text *t, int64_t ns)
+{
+    t->until_ns = now_ns() + ns;
 }
 
 static void put_bytes(struct pt_text *t, const char *s, size_t n)
@@ -251,33 +330,32 @@ int pt_text_proc_number(const char *path, const char *key, uint64_t *out)
     if (fd < 0) {
         return -errno;
     }
-    char buf[8192];
-    size_t len = 0;
+    char buf[256];
+    size_t key_len = strlen(key), matched = 0;
+    enum { AT_KEY, ELSEWHERE, BEFORE_NUMBER, IN_NUMBER, DONE, WRONG } at = key_len > 0 ? AT_KEY : BEFORE_NUMBER;
+    uint64_t v = 0;
     ssize_t n;
-    while (len < sizeof buf - 1 && (n = read(fd, buf + len, sizeof buf - 1 - len)) > 0) {
-        len += (size_t)n;
+    while (at < DONE && (n = read(fd, buf, sizeof buf)) > 0) {
+        for (ssize_t i = 0; i < n && at < DONE; i++) {
+            char c = buf[i];
+            if (at == AT_KEY && c == key[matched]) {
+                at = ++matched == key_len ? BEFORE_NUMBER : AT_KEY;
+            } else if (at == AT_KEY || at == ELSEWHERE) {
+                at = c == '\n' ? AT_KEY : ELSEWHERE;
+                matched = 0;
+            } else if (c >= '0' && c <= '9') {
+                v = v * 10 + (uint64_t)(c - '0');
+                at = IN_NUMBER;
+            } else if (at == IN_NUMBER) {
+                at = DONE;
+            } else if (c != ' ' && c != '\t' && c != ':') {
+                at = WRONG;
+            }
+        }
     }
     close(fd);
-    buf[len] = '\0';
-    const char *at = buf;
-    size_t key_len = strlen(key);
-    while (key_len > 0 && strncmp(at, key, key_len) != 0) {
-        at = strchr(at, '\n');
-        if (at == NULL) {
-            return -ENOENT;
-        }
-        at++;
-    }
-    at += key_len;
-    while (*at == ' ' || *at == '\t' || *at == ':') {
-        at++;
-    }
-    if (*at < '0' || *at > '9') {
+    if (at != IN_NUMBER && at != DONE) {
         return -ENOENT;
-    }
-    uint64_t v = 0;
-    while (*at >= '0' && *at <= '9') {
-        v = v * 10 + (uint64_t)(*at++ - '0');
     }
     *out = v;
     return 0;

@@ -12,11 +12,19 @@ struct pt_text {
     char *buf;
     size_t cap, len;
     int fd;
-    int failed; /* errno of a write that failed, or 0 */
+    int failed; /* errno of a write that failed, or 0; ETIMEDOUT: nobody took it in time */
+    int64_t until_ns; /* 0: from the first write on, PT_TEXT_PATIENCE */
 };
 
+#define PT_TEXT_PATIENCE 2000000000 /* ns */
+
 void pt_text_init(struct pt_text *t, char *buf, size_t cap, int fd);
+
+/* Writes without raising a signal, being stopped as a background process, or waiting for a reader past the deadline. */
 void pt_text_flush(struct pt_text *t);
+
+/* Waits for readers until then, over all writes to come. */
+void pt_text_wait_most(struct pt_text *t, int64_t ns);
 
 /* printf with: %s %d (int) %u (unsigned) %zu (size_t) %llu (uint64_t) %x (uint64_t, hexadecimal) %p %% and, of our own,
  * %B a size_t of bytes as "5.7 MiB", %N a uint64_t with thousands separators, %T a uint64_t of

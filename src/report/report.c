@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -296,31 +297,51 @@ unsigned pt_report_write(struct pt_text *out)
            (collect(held).sites > 0 ? PT_FAIL_HELD : 0u) | (misused > 0 ? PT_FAIL_MISUSED : 0u);
 }
 
-int pt_report_open(void)
+/* Where a relative PINTENSOR_REPORT begins: the program may change its directory before it ends. */
+static char directory[4096];
+
+__attribute__((constructor)) static void remember_directory(void)
 {
-    const char *pattern = pt_option_text(PT_OPTION_REPORT);
-    if (pattern[0] == '\0') {
-        return STDERR_FILENO;
+    const char *pattern = getenv("PINTENSOR_REPORT");
+    if (pattern != NULL && pattern[0] != '\0' && pattern[0] != '/' && getcwd(directory, sizeof directory) == NULL) {
+        directory[0] = '\0';
     }
-    char path[4096];
-    struct pt_text t;
-    pt_text_init(&t, path, sizeof path, -1);
+}
+
+static void write_path(struct pt_text *t, const char *pattern)
+{
+    if (pattern[0] != '/' && directory[0] != '\0') {
+        pt_text_add(t, "%s/", directory);
+    }
     for (const char *p = pattern; *p != '\0'; p++) {
         if (p[0] == '%' && p[1] == 'p') {
-            pt_text_add(&t, "%d", pt_table()->pid);
+            pt_text_add(t, "%d", pt_table()->pid);
             p++;
         } else if (p[0] == '%' && p[1] == 'r') {
-            pt_text_add(&t, "%d", pt_table()->rank >= 0 ? pt_table()->rank : 0);
+            pt_text_add(t, "%d", pt_table()->rank >= 0 ? pt_table()->rank : 0);
             p++;
         } else {
             char one[2] = {*p, '\0'};
-            pt_text_add(&t, "%s", one);
+            pt_text_add(t, "%s", one);
         }
     }
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+}
+
+int pt_report_open(void)
+{
+    static char path[2 * sizeof directory];
+    const char *pattern = pt_option_text(PT_OPTION_REPORT);
+    if (pattern[0] == '\0') {
+        return pt_log_fd();
+    }
+    struct pt_text t;
+    pt_text_init(&t, path, sizeof path, -1);
+    write_path(&t, pattern);
+    /* A pipe without a reader is an error, and no terminal becomes this process's. */
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
     if (fd < 0) {
         pt_log("cannot write the report to %s (errno %d): here it is instead", path, errno);
-        return STDERR_FILENO;
+        return pt_log_fd();
     }
     return fd;
 }

@@ -9,7 +9,8 @@
  * empty, as PT_FAIL_* bits. */
 unsigned pt_report_write(struct pt_text *out);
 
-/* Where the report goes by PINTENSOR_REPORT: a file descriptor, stderr if the file cannot be opened (and says so). */
+/* Where the report goes by PINTENSOR_REPORT: a file descriptor, stderr if the file cannot be opened (and says
+ * so), -1 if stderr is no more. The process's end calls it, once. */
 int pt_report_open(void);
 
 #endif

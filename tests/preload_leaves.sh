@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The way out takes two seconds at most whoever listens, and our words go nowhere but where they belong; a report may be asked
+# for anywhere; small stacks are enough.
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+compile leaves.c leaves -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor -lpthread -ldl
+leaves() { run timeout 20 "$work/leaves" "$@"; }
+
+# --- nobody listens -------------------------------------------------------------------------
+
+for child in pins warns; do
+    leaves 'full pipe' "$child"
+    is "stderr is a full pipe that nobody reads: $child" "$status" 0
+done
+mkfifo "$work/fifo"
+PINTENSOR_REPORT=$work/fifo leaves pins
+is 'the report is a FIFO without a reader' "$status $(reports_in "$err")" '0 1'
+sleep 10 <>"$work/fifo" &
+reader=$!
+"$python" -c 'import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)
+try:
+    while os.write(fd, b"x" * 4096): pass
+except BlockingIOError: pass' "$work/fifo"
+start=$EPOCHREALTIME
+PINTENSOR_REPORT=$work/fifo leaves pins
+is 'or a full one' "$status $((${EPOCHREALTIME/./} - ${start/./} < 2300000))" '0 1'
+kill "$reader" 2>/dev/null
+for where in "$work/report.txt" ''; do
+    PINTENSOR_REPORT=$where leaves 'file limit'
+    is "RLIMIT_FSIZE, report ${where:+in a file}" "$status" 0
+done
+leaves 'stopping terminal'
+is 'a background process on a terminal under tostop' "$status" 0
+
+# --- fd 2 is somebody's data ----------------------------------------------------------------
+
+for when in early late; do
+    leaves "own file $when" "$work/data"
+    is "fd 2 closed and reused $when: the file is the user's" "$status $(<"$work/data")" '0 data'
+    is 'and stderr is left alone' "$err" ''
+    PINTENSOR_REPORT=$work/own.txt leaves "own file $when" "$work/data"
+    is 'the report in its file comes out' "$(reports_in "$(<"$work/own.txt")")" 1
+    rm -f "$work/own.txt"
+done
+leaves 'both redirected' "$work/log"
+is 'stdout and stderr put into a log: the report is there' "$(reports_in "$(<"$work/log")")" 1
+mkdir "$work/started"
+(cd "$work/started" && PINTENSOR_REPORT=relative-%p.txt leaves 'changes directory')
+is 'a relative PINTENSOR_REPORT lies where the program started' "$(reports_in "$(cat "$work"/started/relative-*.txt)")" 1
+
+# --- reports while others allocate -----------------------------------------------------------
+
+leaves 'reports by timer'
+is 'a report in a signal handler a thousand times a second' "$status" 0
+leaves 'reports at once'
+is 'two threads that report at once: right counts' "$status" 0
+
+# --- small stacks ----------------------------------------------------------------------------
+
+leaves 'small threads'
+is 'threads of 16 KiB' "$status" 0
+leaves 'exit on a small stack'
+is '_exit() on an alternate stack of 8 KiB' "$status $(reports_in "$err")" '42 1'
+leaves 'abort on a small stack'
+is 'abort() on an alternate stack of 8 KiB' "$status $(reports_in "$err")" '134 1'
+PINTENSOR_REPORT=$work/none/there leaves 'exit on a small stack'
+is 'the same, with a report that cannot be written' "$status $(reports_in "$err")" '42 1'
+finish
