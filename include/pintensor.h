@@ -146,7 +146,8 @@ PINTENSOR_API void pintensor_get_stats(pintensor_stats *stats, size_t size);
  * meanwhile: not to be called while work is queued that waits for a later launch of this process. */
 PINTENSOR_API size_t pintensor_trim(void);
 
-/* Writes the report as of now to a file descriptor. Counts alive blocks as held. PINTENSOR_EIO, PINTENSOR_EOFF (nothing
+/* Writes the report as of now to a file descriptor. Counts alive blocks as held. Waits for no lock, so it may be called in a
+ * signal handler; and for a pipe that nobody reads two seconds at most. PINTENSOR_EIO, PINTENSOR_EOFF (nothing
  * was ever pinned). */
 PINTENSOR_API int pintensor_report(int fd);
 

@@ -49,10 +49,10 @@ tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)
-tests_check_fake_LDADD = $(CHECK_LIBS)
 tests_check_starts_LDADD = $(core_libs)
 tests_check_locks_LDADD = $(suite_libs)
 tests_check_chunks_LDADD = $(core_libs)
+tests_check_fake_LDADD = $(core_libs)
 
 # Stands in for CUDA, under the name that its driver has.
 tests/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c

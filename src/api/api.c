@@ -222,12 +222,15 @@ int pintensor_report(int fd)
     if (fd < 0) {
         return fail(PINTENSOR_EIO, "not a file descriptor");
     }
-    char buf[4096];
     struct pt_text out;
-    pt_text_init(&out, buf, sizeof buf, fd);
-    pt_held_now();
-    (void)pt_report_write(&out);
+    struct pt_held_look look;
+    int error = errno; /* in a signal handler it is somebody else's */
+    pt_held_look(&look);
+    pt_text_init(&out, look.text, look.text_size, fd);
+    (void)pt_report_write(&look.report, &out);
     pt_text_flush(&out);
+    pt_held_look_end(&look);
+    errno = error;
     return out.failed ? fail(PINTENSOR_EIO, "write() failed") : 0;
 }
 

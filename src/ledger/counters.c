@@ -110,9 +110,8 @@ void pt_counters_drop(struct pt_record *r, bool reclaimed)
     }
 }
 
-void pt_counters_held(struct pt_record *r)
+void pt_counters_held(struct pt_site *s, const struct pt_record *r)
 {
-    struct pt_site *s = pt_table_site(r->site);
     s->oldest_ns = s->held == 0 || r->born_ns < s->oldest_ns ? r->born_ns : s->oldest_ns;
     s->held++;
     s->held_bytes += r->asked;

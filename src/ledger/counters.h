@@ -14,8 +14,8 @@ void pt_counters_release(struct pt_record *r);
 /* The block is gone. `reclaimed`: without a free(). */
 void pt_counters_drop(struct pt_record *r, bool reclaimed);
 
-/* Exit begins: adds a live block to its site's held ones. */
-void pt_counters_held(struct pt_record *r);
+/* Adds a live block to its site's held ones, or to those of a copy of its site. Needs no lock. */
+void pt_counters_held(struct pt_site *s, const struct pt_record *r);
 
 /* Whether the counters' peaks would rise if such a block went live. */
 bool pt_counters_raises_peak(uint64_t asked, uint64_t locked);

@@ -47,14 +47,11 @@ bool pt_growth_judge(const struct pt_site *s, uint64_t start_ns, uint64_t now_ns
     return span >= run / 4 && quiet <= allowed;
 }
 
-void pt_growth_judge_all(void)
+void pt_growth_judge_all(struct pt_site *all, uint32_t sites)
 {
-    struct pt_table *t = pt_table();
-    uint32_t sites = atomic_load(&t->sites);
-    uint64_t now = pt_table_now();
+    uint64_t now = pt_table_now(), start = pt_table()->born_ns;
     for (uint32_t number = 1; number < sites; number++) {
-        struct pt_site *s = pt_table_site(number);
-        s->growing = pt_growth_judge(s, t->born_ns, now);
+        all[number].growing = pt_growth_judge(&all[number], start, now);
     }
 }
 

@@ -25,8 +25,8 @@ void pt_growth_note_many(struct pt_site *s, uint64_t asked_ns, uint64_t now_ns, 
 /* Judges one site at `now_ns`, in a run whose first block was at `start_ns`. */
 bool pt_growth_judge(const struct pt_site *s, uint64_t start_ns, uint64_t now_ns);
 
-/* Judges every site of the table as of now, into their `growing`. */
-void pt_growth_judge_all(void);
+/* Judges every site of the table, or of a copy, as of now, into their `growing`. */
+void pt_growth_judge_all(struct pt_site *all, uint32_t sites);
 
 /* Bytes a visit, on average. */
 uint64_t pt_growth_step(const struct pt_site *s);

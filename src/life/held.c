@@ -10,11 +10,13 @@
 #include "pool/upkeep.h"
 #include "trace/python.h"
 
-static _Atomic bool exiting;
+#include <string.h>
+
+static _Atomic bool exiting, counted;
 
 void pt_held_reset(void)
 {
-    exiting = false;
+    exiting = counted = false;
 }
 
 bool pt_held_begun(void)
@@ -22,44 +24,84 @@ bool pt_held_begun(void)
     return exiting;
 }
 
-/* Counts the live blocks into their sites' held ones. Once exit has begun it waits a tenth of a second for the lock at
- * most, and then reads without it: usable in abort(). */
-static void count_held(void)
+/* Counts the live blocks into their sites' held ones, or into those of a copy. */
+static void count_into(struct pt_site *all, uint32_t sites)
 {
-    bool locked = true;
-    if (exiting) {
-        locked = pt_lock_enter_at_the_end();
-    } else {
-        pt_lock_enter();
-    }
-    if (locked) {
-        (void)pt_drain_stop(exiting);
-        pt_upkeep_drain_stopped();
-    }
-    struct pt_table *t = pt_table();
-    uint32_t sites = atomic_load(&t->sites), records = atomic_load(&t->records);
+    uint32_t records = atomic_load(&pt_table()->records);
     for (uint32_t number = 0; number < sites; number++) {
-        struct pt_site *s = pt_table_site(number);
-        s->held = s->held_bytes = s->held_locked = 0;
+        all[number].held = all[number].held_bytes = all[number].held_locked = 0;
     }
     for (uint32_t number = 1; number < records; number++) {
-        struct pt_record *r = pt_table_record(number);
-        if (r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0) {
-            pt_counters_held(r);
+        const struct pt_record *r = pt_table_record(number);
+        if (r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0 && r->site < sites) {
+            pt_counters_held(&all[r->site], r);
         }
     }
+}
+
+/* Waits a tenth of a second for the lock at most, and then reads without it: usable in abort(). */
+static void count_held(void)
+{
+    bool locked = pt_lock_enter_at_the_end();
+    if (locked) {
+        (void)pt_drain_stop(PT_DRAIN_AT_THE_END);
+        pt_upkeep_drain_stopped();
+    }
+    count_into(pt_table_site(0), atomic_load(&pt_table()->sites));
     if (locked) {
         pt_drain_go();
         pt_lock_leave();
     }
 }
 
-void pt_held_now(void)
+/* The copy lies behind the text's buffer. */
+static void copy(struct pt_held_look *look)
 {
-    if (pt_table()->exit_ns == 0) {
-        pt_table()->now_ns = pt_table_now();
-        count_held();
-        pt_growth_judge_all();
+    struct pt_table *t = pt_table();
+    struct pt_held_copy *c = look->copy;
+    struct pt_report *r = &look->report;
+    memcpy(&c->counters, &t->counters, sizeof c->counters);
+    memcpy(c->misuse, t->misuse, sizeof c->misuse);
+    memcpy(c->site, pt_table_site(0), r->sites * sizeof c->site[0]);
+    r->counters = &c->counters;
+    r->misuse = c->misuse;
+    r->site = c->site;
+    r->now_ns = pt_table_now();
+    if (!atomic_load(&counted)) {
+        count_into(c->site, r->sites);
+        pt_growth_judge_all(c->site, r->sites);
+    }
+}
+
+void pt_held_look(struct pt_held_look *look)
+{
+    pt_report_of_table(&look->report);
+    look->bytes = sizeof *look->copy + look->report.sites * sizeof(struct pt_site);
+    look->copy = pt_pages_scratch(look->bytes);
+    look->report.ended = atomic_load(&counted);
+    if (look->copy == NULL) { /* as good as can be: what was counted last */
+        look->text = look->few;
+        look->text_size = sizeof look->few;
+        return;
+    }
+    look->text = look->copy->text;
+    look->text_size = sizeof look->copy->text;
+    bool locked = pt_lock_try();
+    if (locked) {
+        (void)pt_drain_stop(PT_DRAIN_TRY);
+        pt_drain_fold();
+    }
+    copy(look);
+    if (locked) {
+        pt_drain_go();
+        pt_lock_leave();
+    }
+}
+
+void pt_held_look_end(struct pt_held_look *look)
+{
+    if (look->copy != NULL) {
+        pt_pages_scratch_end(look->copy, look->bytes);
     }
 }
 
@@ -72,7 +114,8 @@ void pt_held_begin(void)
     pt_background_stop(); /* a device's driver goes away before our destructor runs */
     pt_table()->exit_ns = pt_table()->now_ns = pt_table_now();
     count_held();
-    pt_growth_judge_all();
+    pt_growth_judge_all(pt_table_site(0), atomic_load(&pt_table()->sites));
+    atomic_store(&counted, true);
     pt_python_gone();
 }
 
@@ -84,7 +127,7 @@ void pt_held_finish(void)
     if (!pt_lock_enter_at_the_end()) {
         return; /* the kernel unlocks what is left */
     }
-    if (!pt_drain_stop(true)) { /* who is still inside may be in the middle of a record */
+    if (!pt_drain_stop(PT_DRAIN_AT_THE_END)) { /* who is still inside may be in the middle of a record */
         pt_drain_go();
         pt_lock_leave();
         return;

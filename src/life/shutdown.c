@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define REPORT_PATIENCE 1000000000 /* ns */
+
 static _Atomic bool reported;
 static _Atomic int exit_status;
 
@@ -31,10 +33,13 @@ static unsigned report(void)
     if (atomic_exchange(&reported, true)) {
         return 0;
     }
-    char buf[4096];
+    static char buf[4096];
+    struct pt_report r;
     struct pt_text out;
+    pt_report_of_table(&r);
     pt_text_init(&out, buf, sizeof buf, pt_report_open());
-    unsigned sections = pt_report_write(&out);
+    pt_text_wait_most(&out, REPORT_PATIENCE);
+    unsigned sections = pt_report_write(&r, &out);
     pt_text_flush(&out);
     return sections;
 }

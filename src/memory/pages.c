@@ -71,6 +71,17 @@ void *pt_pages_book(size_t len)
     return p;
 }
 
+void *pt_pages_scratch(size_t len)
+{
+    void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p != MAP_FAILED ? p : NULL;
+}
+
+void pt_pages_scratch_end(void *p, size_t len)
+{
+    munmap(p, len);
+}
+
 void pt_pages_want_huge(void *p, size_t len)
 {
     (void)madvise(p, len, MADV_HUGEPAGE);

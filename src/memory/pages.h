@@ -29,6 +29,10 @@ int pt_pages_open(void *p, size_t len);
  * again, or where the kernel cannot do that as a copy: nothing that a child does there reaches its parent. */
 void *pt_pages_book(size_t len);
 
+/* Memory for a moment, zero; NULL if there is none. Usable in a signal handler. */
+void *pt_pages_scratch(size_t len);
+void pt_pages_scratch_end(void *p, size_t len);
+
 /* Asks for huge pages in the range; a hint. */
 void pt_pages_want_huge(void *p, size_t len);
 

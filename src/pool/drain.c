@@ -12,15 +12,15 @@ struct pt_magazine *pt_drain_lock(uint16_t owner)
     return m;
 }
 
-bool pt_drain_stop(bool at_the_end)
+bool pt_drain_stop(enum pt_drain_patience how)
 {
     uint32_t used = atomic_load(&pt_magazines);
-    unsigned patience = 100; /* ms */
+    unsigned patience = how == PT_DRAIN_AT_THE_END ? 100 : 0; /* ms */
     bool still = true;
     for (uint32_t i = 0; i < used; i++) {
         struct pt_magazine *m = &pt_magazine_all[i];
         bool got = false;
-        if (!at_the_end) {
+        if (how == PT_DRAIN_WAIT) {
             got = pthread_mutex_lock(&m->lock) == 0;
         }
         while (!got && !(got = pthread_mutex_trylock(&m->lock) == 0) && patience > 0) {
@@ -40,6 +40,16 @@ void pt_drain_go(void)
         if (pt_magazine_all[i].stopped) {
             pt_magazine_all[i].stopped = false;
             pthread_mutex_unlock(&pt_magazine_all[i].lock);
+        }
+    }
+}
+
+void pt_drain_fold(void)
+{
+    uint32_t used = atomic_load(&pt_magazines);
+    for (uint32_t i = 0; i < used; i++) {
+        if (pt_magazine_all[i].stopped) {
+            pt_counters_fold(&pt_magazine_all[i].tally);
         }
     }
 }

@@ -21,10 +21,14 @@ static inline void pt_drain_let_go(struct pt_magazine *m)
     }
 }
 
-/* Nobody moves until pt_drain_go(). At the end of the process a magazine is waited for a little only, since this very
- * thread may be inside: false if some are still moving. */
-bool pt_drain_stop(bool at_the_end);
+/* Nobody moves until pt_drain_go(). This very thread may be inside of its own: at the end of the process a magazine is waited
+ * for a little only, and in a signal handler not at all. False if some are still moving. */
+enum pt_drain_patience { PT_DRAIN_WAIT, PT_DRAIN_AT_THE_END, PT_DRAIN_TRY };
+bool pt_drain_stop(enum pt_drain_patience how);
 void pt_drain_go(void);
+
+/* The tallies of those that stand still go into the counters; what they keep stays there. */
+void pt_drain_fold(void);
 
 /* The blocks of those that stand still go into the cache, their tallies into the counters. These four return the locked
  * bytes that no longer count as live. */

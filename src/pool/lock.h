@@ -26,6 +26,10 @@ extern __thread unsigned pt_lock_met;
  * second, and not for ever. False: it was not taken. */
 bool pt_lock_enter_at_the_end(void);
 
+/* Does not wait, and is usable in a signal handler: false if another has the lock, or this thread may have it. A handler that is
+ * called a thousand times a second must not wait even a millisecond: the thread below it would not get on. */
+bool pt_lock_try(void);
+
 /* In builds for debugging (--enable-debug) these end the program with a line where a rule is broken: unless this thread holds
  * the lock; if it does; unless something else holds. */
 #ifdef PT_DEBUG

@@ -54,7 +54,7 @@ void pt_upkeep_drain_stopped(void)
 void pt_upkeep_drain(void)
 {
     if (pt_magazine_any()) {
-        (void)pt_drain_stop(false);
+        (void)pt_drain_stop(PT_DRAIN_WAIT);
         pt_upkeep_drain_stopped();
         pt_drain_go();
     }

@@ -51,12 +51,11 @@ struct section {
     struct share share[SHOWN_MOST], sum;
 };
 
-static struct section collect(struct share (*of)(const struct pt_site *))
+static struct section collect(const struct pt_report *r, struct share (*of)(const struct pt_site *))
 {
     struct section c = {0};
-    uint32_t sites = atomic_load(&pt_table()->sites);
-    for (uint32_t number = 0; number < sites; number++) {
-        struct share x = of(pt_table_site(number));
+    for (uint32_t number = 0; number < r->sites; number++) {
+        struct share x = of(&r->site[number]);
         if (x.blocks == 0) {
             continue;
         }
@@ -122,9 +121,8 @@ static void write_frame(struct pt_text *out, const char *before, const struct pt
 }
 
 /* The user's own lines, then how it came there: the innermost that is not the user's, and what is native. */
-static void write_stack(struct pt_text *out, uint32_t number, unsigned most)
+static void write_stack(struct pt_text *out, const struct pt_site *s, unsigned most)
 {
-    const struct pt_site *s = pt_table_site(number);
     unsigned own = 0, native = 0;
     for (unsigned i = 0; i < s->frames_count && own < most; i++) {
         if ((s->library >> i & 1) == 0) {
@@ -157,17 +155,16 @@ static void write_rest(struct pt_text *out, const struct section *c)
 }
 
 /* Allocations may come after exit began: nothing is younger than now. */
-static uint64_t since(uint64_t ns)
+static uint64_t since(const struct pt_report *r, uint64_t ns)
 {
-    uint64_t now = pt_table()->now_ns;
-    return now > ns ? now - ns : 0;
+    return r->now_ns > ns ? r->now_ns - ns : 0;
 }
 
-static void write_growing(struct pt_text *out)
+static __attribute__((noinline)) void write_growing(const struct pt_report *r, struct pt_text *out)
 {
-    struct section c = collect(growing);
+    struct section c = collect(r, growing);
     for (unsigned i = 0; i < c.shown; i++) {
-        const struct pt_site *s = pt_table_site(c.site[i]);
+        const struct pt_site *s = &r->site[c.site[i]];
         uint64_t gone = s->allocated - s->live;
         uint64_t freed = gone > s->reclaimed ? gone - s->reclaimed : 0;
         pt_text_add(out, "  GROWING    ");
@@ -176,56 +173,54 @@ static void write_growing(struct pt_text *out)
         pt_text_add(out, freed == 0 ? "none freed\n" : "%N freed\n", freed);
         pt_text_add(out, INDENT);
         write_kind(out, s);
-        pt_text_add(out, ", oldest %T\n", since(s->oldest_ns));
-        write_stack(out, c.site[i], STACK_MOST);
+        pt_text_add(out, ", oldest %T\n", since(r, s->oldest_ns));
+        write_stack(out, s, STACK_MOST);
     }
     write_rest(out, &c);
 }
 
-static void write_reclaimed(struct pt_text *out)
+static __attribute__((noinline)) void write_reclaimed(const struct pt_report *r, struct pt_text *out)
 {
-    struct section c = collect(reclaimed);
+    struct section c = collect(r, reclaimed);
     for (unsigned i = 0; i < c.shown; i++) {
-        const struct pt_site *s = pt_table_site(c.site[i]);
+        const struct pt_site *s = &r->site[c.site[i]];
         pt_text_add(out, "  RECLAIMED  ");
         write_share(out, &c.share[i]);
         pt_text_add(out, ", dropped without free(): stock DeepSpeed never gives these back\n" INDENT);
         write_kind(out, s);
-        pt_text_add(out, ", last one made %T ago\n", since(s->last_ns));
-        write_stack(out, c.site[i], STACK_MOST);
+        pt_text_add(out, ", last one made %T ago\n", since(r, s->last_ns));
+        write_stack(out, s, STACK_MOST);
     }
     write_rest(out, &c);
 }
 
-static void write_held(struct pt_text *out)
+static __attribute__((noinline)) void write_held(const struct pt_report *r, struct pt_text *out)
 {
-    struct section c = collect(held);
+    struct section c = collect(r, held);
     if (c.sites == 0) {
         return;
     }
     pt_text_add(out, "  HELD       ");
     write_share(out, &c.sum);
     pt_text_add(out, " from %u site%s%s\n", c.sites, plural(c.sites),
-                pt_table()->exit_ns != 0 ? ", alive when exit began: given back now" : ", alive now");
+                r->ended ? ", alive when exit began: given back now" : ", alive now");
     for (unsigned i = 0; i < c.shown; i++) {
-        const struct pt_site *s = pt_table_site(c.site[i]);
+        const struct pt_site *s = &r->site[c.site[i]];
         pt_text_add(out, "             ");
         write_share(out, &c.share[i]);
         pt_text_add(out, ", ");
         write_kind(out, s);
-        pt_text_add(out, ", oldest %T\n", since(s->oldest_ns));
-        write_stack(out, c.site[i], STACK_MOST / 2);
+        pt_text_add(out, ", oldest %T\n", since(r, s->oldest_ns));
+        write_stack(out, s, STACK_MOST / 2);
     }
     write_rest(out, &c);
 }
 
-static uint64_t write_misused(struct pt_text *out)
+static uint64_t write_misused(const struct pt_report *r, struct pt_text *out)
 {
-    struct pt_table *t = pt_table();
-    uint32_t used = atomic_load(&t->misuses);
     uint64_t calls = 0;
-    for (uint32_t i = 0; i < used; i++) {
-        const struct pt_misuse *m = &t->misuse[i];
+    for (uint32_t i = 0; i < r->misuses; i++) {
+        const struct pt_misuse *m = &r->misuse[i];
         calls += m->count;
         pt_text_add(out, "  MISUSED    %u time%s: free() of an address that %s; nothing was changed\n" INDENT, m->count,
                     plural(m->count), pt_misuse_name(m->kind));
@@ -245,10 +240,10 @@ static uint64_t write_misused(struct pt_text *out)
     return calls;
 }
 
-static void write_first_line(struct pt_text *out, unsigned losing)
+static void write_first_line(const struct pt_report *r, struct pt_text *out, unsigned losing)
 {
-    struct pt_table *t = pt_table();
-    struct pt_counters *c = &t->counters;
+    const struct pt_table *t = pt_table();
+    const struct pt_counters *c = r->counters;
     pt_text_add(out, t->rank >= 0 ? "pintensor: rank %d (pid %d): " : "pintensor: pid %d: ",
                 t->rank >= 0 ? t->rank : t->pid, t->pid);
     if (losing > 0) {
@@ -259,20 +254,19 @@ static void write_first_line(struct pt_text *out, unsigned losing)
     pt_text_add(out, "; peak %B locked for %B asked\n", c->at_peak_locked, c->peak_bytes);
 }
 
-static bool used(enum pt_door door)
+static bool used(const struct pt_report *r, enum pt_door door)
 {
-    uint32_t count = atomic_load(&pt_table()->sites);
     bool any = false;
-    for (uint32_t number = 0; number < count && !any; number++) {
-        any = pt_table_site(number)->allocated > 0 && pt_table_site(number)->door == (uint8_t)door;
+    for (uint32_t number = 0; number < r->sites && !any; number++) {
+        any = r->site[number].allocated > 0 && r->site[number].door == (uint8_t)door;
     }
     return any;
 }
 
-static void write_last_line(struct pt_text *out)
+static void write_last_line(const struct pt_report *r, struct pt_text *out)
 {
-    struct pt_counters *c = &pt_table()->counters;
-    bool torch = used(PT_DOOR_TORCH), others = used(PT_DOOR_DEEPSPEED) || used(PT_DOOR_C);
+    const struct pt_counters *c = r->counters;
+    bool torch = used(r, PT_DOOR_TORCH), others = used(r, PT_DOOR_DEEPSPEED) || used(r, PT_DOOR_C);
     pt_text_add(out, "  The same peak takes %B under stock %s", c->at_peak_stock,
                 !torch ? "DeepSpeed" : others ? "DeepSpeed and torch" : "torch");
     if (!torch) {
@@ -285,16 +279,37 @@ static void write_last_line(struct pt_text *out)
     }
 }
 
-unsigned pt_report_write(struct pt_text *out)
+static __attribute__((noinline)) unsigned count(const struct pt_report *r, struct share (*of)(const struct pt_site *))
 {
-    write_first_line(out, collect(lost).sites);
-    write_growing(out);
-    write_reclaimed(out);
-    write_held(out);
-    uint64_t misused = write_misused(out);
-    write_last_line(out);
-    return (collect(growing).sites > 0 ? PT_FAIL_GROWING : 0u) | (collect(reclaimed).sites > 0 ? PT_FAIL_RECLAIMED : 0u) |
-           (collect(held).sites > 0 ? PT_FAIL_HELD : 0u) | (misused > 0 ? PT_FAIL_MISUSED : 0u);
+    unsigned sites = 0;
+    for (uint32_t number = 0; number < r->sites; number++) {
+        sites += of(&r->site[number]).blocks != 0;
+    }
+    return sites;
+}
+
+unsigned pt_report_write(const struct pt_report *r, struct pt_text *out)
+{
+    write_first_line(r, out, count(r, lost));
+    write_growing(r, out);
+    write_reclaimed(r, out);
+    write_held(r, out);
+    uint64_t misused = write_misused(r, out);
+    write_last_line(r, out);
+    return (count(r, growing) > 0 ? PT_FAIL_GROWING : 0u) | (count(r, reclaimed) > 0 ? PT_FAIL_RECLAIMED : 0u) |
+           (count(r, held) > 0 ? PT_FAIL_HELD : 0u) | (misused > 0 ? PT_FAIL_MISUSED : 0u);
+}
+
+void pt_report_of_table(struct pt_report *r)
+{
+    struct pt_table *t = pt_table();
+    *r = (struct pt_report){.site = pt_table_site(0),
+                            .sites = atomic_load(&t->sites),
+                            .counters = &t->counters,
+                            .misuse = t->misuse,
+                            .misuses = atomic_load(&t->misuses),
+                            .now_ns = t->now_ns,
+                            .ended = t->exit_ns != 0};
 }
 
 /* Where a relative PINTENSOR_REPORT begins: the program may change its directory before it ends. */

@@ -4,10 +4,23 @@
 #define PT_REPORT_H
 
 #include "base/text.h"
+#include "ledger/table.h"
 
-/* Writes the report of what was held when the table was last told so (life/held.h). Returns the sections that are not
- * empty, as PT_FAIL_* bits. */
-unsigned pt_report_write(struct pt_text *out);
+/* What a report tells of: the table, or a copy of it that nobody else changes (life/held.h). */
+struct pt_report {
+    const struct pt_site *site;
+    const struct pt_counters *counters;
+    const struct pt_misuse *misuse;
+    uint32_t sites, misuses;
+    uint64_t now_ns;
+    bool ended; /* exit has begun */
+};
+
+/* The table itself. */
+void pt_report_of_table(struct pt_report *r);
+
+/* Writes the report. Returns the sections that are not empty, as PT_FAIL_* bits. */
+unsigned pt_report_write(const struct pt_report *r, struct pt_text *out);
 
 /* Where the report goes by PINTENSOR_REPORT: a file descriptor, stderr if the file cannot be opened (and says
  * so), -1 if stderr is no more. The process's end calls it, once. */
