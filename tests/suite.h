@@ -3,6 +3,8 @@
 #ifndef TESTS_SUITE_H
 #define TESTS_SUITE_H
 
+#pragma GCC diagnostic ignored "-Wframe-larger-than=" /* the library's alone are small */
+
 #include "base/log.h"
 
 #include <check.h>

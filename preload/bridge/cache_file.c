@@ -95,7 +95,7 @@ const char *cache_file_check(const char *path, struct pt_text *why)
 
 int cache_file_lock(void)
 {
-    char path[PATH];
+    static char path[PATH]; /* the one thread that wants the bridge comes here */
     cache_file_path(path, "bridge", "lock");
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
@@ -131,7 +131,7 @@ bool cache_file_write(int fd, const char *p, size_t n)
 /* The checksum of a file's first `size` bytes. */
 static bool sum(int fd, uint64_t size, uint64_t *out)
 {
-    char buf[16384];
+    static char buf[16384]; /* as above */
     *out = CACHE_FILE_HASH;
     for (uint64_t at = 0; at < size;) {
         size_t want = size - at < sizeof buf ? (size_t)(size - at) : sizeof buf;

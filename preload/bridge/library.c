@@ -57,7 +57,7 @@ void library_complain(const char *why, const char *what_to_do)
  * hold. */
 static bool read_version(const char *file, const char *before)
 {
-    char path[PATH], text[4096];
+    static char path[PATH], text[4096]; /* one thread comes here, once; its stack may be small */
     struct pt_text t;
     pt_text_init(&t, path, sizeof path, -1);
     pt_text_add(&t, "%s/%s", torch.root, file);
@@ -97,8 +97,10 @@ static bool find_torch(void)
         library_complain("libtorch_cpu.so is not loaded", "Report this");
         return false;
     }
-    memcpy(torch.cpu, cpu.path, sizeof torch.cpu);
-    memcpy(torch.root, cpu.path, sizeof torch.root);
+    struct pt_text t;
+    pt_text_init(&t, torch.cpu, sizeof torch.cpu, -1);
+    pt_text_add(&t, "%s", cpu.path);
+    memcpy(torch.root, torch.cpu, sizeof torch.root);
     for (int up = 0; up < 2 && (slash = strrchr(torch.root, '/')) != NULL; up++) {
         *slash = '\0';
     }
@@ -130,7 +132,7 @@ static bool name_bridge(void)
     pt_text_init(&t, torch.abi, sizeof torch.abi, -1);
     pt_text_add(&t, "-D_GLIBCXX_USE_CXX11_ABI=%d", new_strings);
 
-    char key[PATH + 256];
+    static char key[PATH + 256];
     pt_text_init(&t, key, sizeof key, -1);
     pt_text_add(&t, "%s %llu %llu %llu %s %s", torch.cpu, (uint64_t)s.st_size, (uint64_t)s.st_mtim.tv_sec,
                 (uint64_t)s.st_mtim.tv_nsec, torch.abi, STANDARD);
@@ -180,7 +182,7 @@ static bool build(const char *log, int lock)
     bool written = write_source(source);
     enum compile_end end = written ? compile_run(arguments, said, lock) : COMPILE_FAILED;
     bool good = end == COMPILE_DONE && cache_file_seal(made) && rename(made, torch.library) == 0;
-    char why[PATH + 128], fix[PATH + 128];
+    static char why[PATH + 128], fix[PATH + 128];
     struct pt_text w, f;
     pt_text_init(&w, why, sizeof why, -1);
     pt_text_init(&f, fix, sizeof fix, -1);
@@ -220,8 +222,7 @@ static void *open_bridge(void)
 
 static void *find_or_build(void)
 {
-    static char log[PATH];
-    char why[PATH + 128];
+    static char log[PATH], why[PATH + 128]; /* one thread comes here, once */
     struct pt_text t;
     pt_text_init(&t, why, sizeof why, -1);
     if (!find_torch() || !name_bridge()) {

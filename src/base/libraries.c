@@ -30,16 +30,14 @@ static int match(struct dl_phdr_info *info, size_t size, void *out)
     (void)size;
     const struct wanted *w = out;
     const char *slash = strrchr(info->dlpi_name, '/');
-    size_t len = strlen(info->dlpi_name);
-    if (len >= sizeof w->out->path ||
-        (w->name != NULL && strncmp(slash != NULL ? slash + 1 : info->dlpi_name, w->name, strlen(w->name)) != 0)) {
+    if (w->name != NULL && strncmp(slash != NULL ? slash + 1 : info->dlpi_name, w->name, strlen(w->name)) != 0) {
         return 0;
     }
     measure(info, w->out);
     if (w->name == NULL && w->address - w->out->from >= w->out->len) {
         return 0;
     }
-    memcpy(w->out->path, info->dlpi_name, len + 1);
+    w->out->path = info->dlpi_name;
     return 1;
 }
 

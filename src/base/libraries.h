@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 struct pt_library {
-    char path[4096];
+    const char *path;    /* the linker's own words, for as long as it is loaded */
     uintptr_t from, len; /* all of its segments lie there */
 };
 

@@ -1,4 +1,6 @@
 /* The command `pintensor`: runs a program under the preload. A program of its own: it links only leaves. */
+#pragma GCC diagnostic ignored "-Wframe-larger-than=" /* a program of its own */
+
 #include "base/options.h"
 #include "base/text.h"
 

@@ -21,16 +21,19 @@
 static __thread int last_failure; /* errno of this thread's last failed allocation */
 
 /* PINTENSOR_ON_LIMIT=pageable: says once why, and goes on without a lock. */
-static int take_pageable(const struct pt_birth *birth, struct pt_block *out)
+static __attribute__((noinline)) int take_pageable(const struct pt_birth *birth, struct pt_block *out)
 {
     static _Atomic bool said;
-    char why[768];
+    char line[1024];
     struct pt_text t;
-    pt_text_init(&t, why, sizeof why, -1);
-    pt_block_explain(birth->bytes, &t);
+    pt_log_begin(&t, line, sizeof line);
+    if (!said) {
+        pt_text_add(&t, "warning: going on with memory that is not locked: ");
+        pt_block_explain(birth->bytes, &t);
+    }
     int error = pt_pool_take_pageable(birth, out);
     if (error == 0 && !atomic_exchange(&said, true)) {
-        pt_log("warning: going on with memory that is not locked: %s", why);
+        pt_log_end(&t);
     }
     return error;
 }

@@ -6,10 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static _Atomic size_t locked;
@@ -110,7 +112,7 @@ static size_t count_mappings(void)
     if (fd < 0) {
         return 0;
     }
-    char buf[4096];
+    char buf[1024];
     size_t lines = 0;
     ssize_t n;
     while ((n = read(fd, buf, sizeof buf)) > 0) {
@@ -124,25 +126,9 @@ static size_t count_mappings(void)
 
 static bool may_lock_without_limit(void)
 {
-    enum { CAP_IPC_LOCK_BIT = 14 };
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    char buf[4096];
-    ssize_t n = fd >= 0 ? read(fd, buf, sizeof buf - 1) : 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    buf[n > 0 ? n : 0] = '\0';
-    const char *at = strstr(buf, "CapEff:");
-    if (at == NULL) {
-        return false;
-    }
-    uint64_t caps = 0;
-    for (at += 7; *at == '\t' || *at == ' '; at++) {
-    }
-    for (; *at != '\n' && *at != '\0'; at++) {
-        caps = caps * 16 + (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
-    }
-    return (caps >> CAP_IPC_LOCK_BIT & 1) != 0;
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {0};
+    return syscall(SYS_capget, &header, caps) == 0 && (caps[0].effective >> CAP_IPC_LOCK & 1) != 0;
 }
 
 void pt_pin_explain(size_t len, int error, struct pt_text *out)

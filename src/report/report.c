@@ -342,6 +342,11 @@ static void write_path(struct pt_text *t, const char *pattern)
     }
 }
 
+static __attribute__((noinline)) void complain(const char *path)
+{
+    pt_log("cannot write the report to %s (errno %d): here it is instead", path, errno);
+}
+
 int pt_report_open(void)
 {
     static char path[2 * sizeof directory];
@@ -355,7 +360,7 @@ int pt_report_open(void)
     /* A pipe without a reader is an error, and no terminal becomes this process's. */
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
     if (fd < 0) {
-        pt_log("cannot write the report to %s (errno %d): here it is instead", path, errno);
+        complain(path);
         return pt_log_fd();
     }
     return fd;

@@ -91,30 +91,70 @@ static size_t slot_of(uint64_t key)
     return i;
 }
 
+/* A frame in words. Strings are interned one frame at a time: twenty in words are 8 KiB, and a thread's whole stack may be
+ * 16. */
 struct named_frame {
     char file[PT_SYMBOL_MOST], function[PT_SYMBOL_MOST];
     uint32_t line;
 };
 
+static struct pt_frame intern(const struct named_frame *f)
+{
+    pthread_mutex_lock(&state.mutex);
+    struct pt_frame frame = {.file = pt_table_intern(pt_symbol_short_path(f->file)),
+                             .function = pt_table_intern(f->function),
+                             .line = f->line};
+    pthread_mutex_unlock(&state.mutex);
+    return frame;
+}
+
+static __attribute__((noinline)) bool name_python(const struct pt_python_frame *frame, unsigned *library,
+                                                  struct pt_frame *out)
+{
+    struct named_frame f;
+    pt_python_describe(frame, f.file, f.function, PT_SYMBOL_MOST, &f.line);
+    bool is_library = pt_symbol_is_library(f.file);
+    if (is_library && *library == LIBRARY_FRAMES_MOST) {
+        return false;
+    }
+    *library += is_library;
+    *out = intern(&f);
+    return true;
+}
+
+static __attribute__((noinline)) struct pt_frame name_native(const void *pc)
+{
+    struct named_frame f = {.line = 0};
+    pt_symbol_native(pc, f.function, f.file, PT_SYMBOL_MOST);
+    return intern(&f);
+}
+
 /* Which frames to keep: the innermost few of libraries, then the user's own. */
-static unsigned name_frames(const struct pt_stack *s, struct named_frame *out)
+static void name_frames(const struct pt_stack *s, struct pt_site *out)
 {
     unsigned kept = 0, library = 0;
     for (unsigned i = 0; i < s->count && kept < PT_SITE_FRAMES; i++) {
-        struct named_frame *f = &out[kept];
-        pt_python_describe(&s->frames[i], f->file, f->function, PT_SYMBOL_MOST, &f->line);
-        bool is_library = pt_symbol_is_library(f->file);
-        if (!is_library || library < LIBRARY_FRAMES_MOST) {
-            kept++;
-            library += is_library;
+        unsigned before = library;
+        if (name_python(&s->frames[i], &library, &out->frames[kept])) {
+            bool others = library > before || out->frames[kept].line == 0;
+            out->library |= (uint32_t)others << kept++;
         }
     }
     for (unsigned i = 0; i < s->native_count && kept < PT_SITE_FRAMES; i++) {
-        struct named_frame *f = &out[kept++];
-        pt_symbol_native(s->native[i], f->function, f->file, PT_SYMBOL_MOST);
-        f->line = 0;
+        out->frames[kept] = name_native(s->native[i]);
+        out->library |= 1u << kept++;
     }
-    return kept;
+    out->frames_count = kept;
+}
+
+static __attribute__((noinline)) void name_caller(const struct pt_stack *s, struct pt_site *out)
+{
+    struct named_frame f;
+    pt_symbol_native(s->caller, f.function, f.file, PT_SYMBOL_MOST);
+    pthread_mutex_lock(&state.mutex);
+    out->symbol = pt_table_intern(f.function);
+    out->object = pt_table_intern(f.file);
+    pthread_mutex_unlock(&state.mutex);
 }
 
 /* With the mutex held. */
@@ -128,39 +168,33 @@ static void know(uint64_t key, uint32_t number)
     }
 }
 
-/* Enters a stack into the table. Its instructions are new, its lines may be known: Python 3.12 has several instructions
- * for one call, from one time to the next. */
-static uint32_t enter(const struct pt_stack *s, uint64_t key)
+/* With the mutex held; 0: the table is full. */
+static uint32_t add(const struct pt_site *site)
 {
-    struct named_frame named[PT_SITE_FRAMES];
-    char symbol[PT_SYMBOL_MOST], object[PT_SYMBOL_MOST];
-    unsigned kept = name_frames(s, named);
-    pt_symbol_native(s->caller, symbol, object, PT_SYMBOL_MOST);
-    uint64_t by_line = key_of(s, true);
-
-    pthread_mutex_lock(&state.mutex);
-    uint32_t number = state.slots[slot_of(by_line)].site;
     struct pt_table *table = pt_table();
-    bool fresh = number == 0 && (number = atomic_load(&table->sites)) < table->sites_most;
+    uint32_t number = atomic_load(&table->sites);
+    if (number == table->sites_most) {
+        return 0;
+    }
+    *pt_table_site(number) = *site;
+    atomic_store(&table->sites, number + 1);
+    return number;
+}
+
+/* Enters a stack into the table that is new by its lines as well. */
+static __attribute__((noinline)) uint32_t enter(const struct pt_stack *s, uint64_t key, uint64_t by_line)
+{
+    struct pt_site site = {.thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid), .smallest = UINT64_MAX};
+    if (atomic_load(&pt_table()->sites) == pt_table()->sites_most) {
+        return 0;
+    }
+    name_frames(s, &site);
+    name_caller(s, &site);
+    pthread_mutex_lock(&state.mutex);
+    uint32_t number = state.slots[slot_of(by_line)].site; /* another thread may have been faster */
+    bool fresh = number == 0 && (number = add(&site)) != 0;
     if (fresh) {
-        struct pt_site *site = pt_table_site(number);
-        *site = (struct pt_site){.symbol = pt_table_intern(symbol),
-                                 .object = pt_table_intern(object),
-                                 .frames_count = kept,
-                                 .thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid),
-                                 .smallest = UINT64_MAX};
-        for (unsigned i = 0; i < kept; i++) {
-            site->frames[i] = (struct pt_frame){.file = pt_table_intern(pt_symbol_short_path(named[i].file)),
-                                                .function = pt_table_intern(named[i].function),
-                                                .line = named[i].line};
-            if (pt_symbol_is_library(named[i].file) || named[i].line == 0) {
-                site->library |= 1u << i;
-            }
-        }
-        atomic_store(&table->sites, number + 1);
         know(by_line, number);
-    } else if (number == table->sites_most) {
-        number = 0;
     }
     if (number != 0 && state.used < SLOTS / 2) {
         know(key, number);
@@ -172,11 +206,29 @@ static uint32_t enter(const struct pt_stack *s, uint64_t key)
     return number;
 }
 
+/* Its instructions may be new, and its lines known: Python 3.12 has several instructions for one call, from one time to the
+ * next. */
+static uint32_t known_by_line(uint64_t key, uint64_t by_line)
+{
+    pthread_mutex_lock(&state.mutex);
+    uint32_t number = state.slots[slot_of(by_line)].site;
+    if (number != 0 && state.used < SLOTS / 2) {
+        know(key, number);
+    }
+    pthread_mutex_unlock(&state.mutex);
+    return number;
+}
+
 uint32_t pt_stack_site(const struct pt_stack *s)
 {
     uint64_t key = pt_stack_key(s);
     pthread_mutex_lock(&state.mutex);
     uint32_t number = state.slots[slot_of(key)].site;
     pthread_mutex_unlock(&state.mutex);
-    return number != 0 ? number : enter(s, key);
+    if (number == 0) {
+        uint64_t by_line = key_of(s, true);
+        number = known_by_line(key, by_line);
+        number = number != 0 ? number : enter(s, key, by_line);
+    }
+    return number;
 }
