@@ -96,8 +96,11 @@ EXTRA_DIST += \
 	tests/programs/harm.c \
 	tests/programs/aborts_early.c \
 	tests/programs/leaves.c \
+	tests/programs/late.c \
+	tests/programs/embeds.c \
 	tests/python/ops.py \
 	tests/python/pin.py \
+	tests/python/subinterpreter.py \
 	tests/python/gil.py \
 	tests/python/leaf.py \
 	tests/python/frames.py \

@@ -67,4 +67,43 @@ leaves 'abort on a small stack'
 is 'abort() on an alternate stack of 8 KiB' "$status $(reports_in "$err")" '134 1'
 PINTENSOR_REPORT=$work/none/there leaves 'exit on a small stack'
 is 'the same, with a report that cannot be written' "$status $(reports_in "$err")" '42 1'
+# --- after the end ----------------------------------------------------------------------------
+
+cc_=${CC:-cc}
+$cc_ -O1 -shared -fPIC -I"$top_srcdir/include" -o "$work/liblate.so" "$programs/late.c" -ldl
+$cc_ -o "$work/late" -x c - -L"$work" -llate -Wl,-rpath,"$work" <<<'int late_begins(void); int main(void) { return late_begins(); }'
+run "$work/late"
+is 'a destructor that runs after ours may free its blocks, once' "$status $out" '0 freed'
+is 'and that once is told from twice' "$(grep -c 'warning: free(.*) was freed already' <<<"$err")" 1
+run env PINTENSOR_EXITCODE=42 PINTENSOR_FAIL_ON=held "$work/late"
+is 'EXITCODE leaves the destructors of others alone' "$status $out" '42 freed'
+
+if "$python" -c 'import _testcapi' 2>"$work/err"; then
+    run "$python" "$pythons/subinterpreter.py"
+    has "a sub-interpreter's end is not the program's" "$out" 'HELD       3.0 MiB in 2 blocks from 2 sites, alive now'
+    has 'and when that comes it is told' "$err" 'HELD       3.0 MiB in 2 blocks from 2 sites, alive when exit began'
+else
+    echo '# this Python has no _testcapi'
+fi
+
+# Any Python of this machine that can be embedded.
+libpython=$(ls ${PINTENSOR_TEST_LIBPYTHON-} "$(dirname "$(dirname "$(readlink -f "$python")")")"/lib/libpython3.[0-9]*.so \
+    /usr/lib/*/libpython3.[0-9]*.so.1.0 "$HOME"/.pyenv/versions/3.[0-9]*/lib/libpython3.[0-9]*.so 2>/dev/null | tail -n 1)
+if [[ -n $libpython ]]; then
+    home=${libpython%%/lib/*}
+    compile embeds.c embeds -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor -ldl
+    embeds() { run env PYTHONHOME="$home" timeout 20 "$work/embeds" "$libpython" "$1"; }
+    embeds ends
+    is 'a program that ends with its Python' "$status $(reports_in "$err")" '0 1'
+    has 'what was alive then is held' "$err" 'HELD       1.0 MiB in 1 block from 1 site, alive when exit began'
+    embeds frees
+    is 'a program that outlives its Python' "$status $(reports_in "$err")" '0 1'
+    lacks 'and frees its block: nothing is held' "$err" HELD
+    embeds 'goes on'
+    is 'a program that goes on, and starts Python again' "$status $(reports_in "$err")" '0 1'
+    has 'a report: as of now' "$out" 'HELD       2.0 MiB in 1 block from 1 site, alive now'
+    has 'at the end' "$err" 'HELD       2.0 MiB in 1 block from 1 site, alive when exit began'
+else
+    echo '# no Python here that can be embedded'
+fi
 finish

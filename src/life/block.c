@@ -133,6 +133,9 @@ static void drop(const struct pt_block *block)
     uint64_t reclaim = pt_option(PT_OPTION_RECLAIM);
     bool stays = reclaim == PT_RECLAIM_EXIT || (reclaim == PT_RECLAIM_FREE && !released);
     if (ours && !stays) {
+        if (!released) {
+            pt_held_ended_well(r);
+        }
         pt_pool_give(block->number, !released && !pt_held_begun(), owner);
     } else {
         r->flags |= ours ? PT_DROPPED : 0;
@@ -178,6 +181,7 @@ static bool end(const struct pt_block *block)
     struct pt_magazine *owner = pt_drain_hold(r);
     bool alive = is_alive(r, block);
     if (alive) {
+        pt_held_ended_well(r);
         pt_counters_release(r);
         pt_pool_give(block->number, false, owner);
     } else {
@@ -195,14 +199,18 @@ bool pt_block_end(const struct pt_block *block)
     return ended;
 }
 
-/* What is wrong with freeing this address, or FINE. With the lock held. */
-enum { FINE = -1 };
+/* What is wrong with freeing this address, or FINE; OVER: nothing, but the process ends and has given it back already. With the
+ * lock held. */
+enum { FINE = -1, OVER = -2 };
 static inline int judge_release(uint32_t manager, const void *address, const struct pt_found *f)
 {
     if (f->number == 0) {
         return pt_table_ours(address) ? PT_MISUSE_TWICE : PT_MISUSE_FOREIGN;
     }
     bool starts = f->base == (uintptr_t)address;
+    if (f->state == PT_BUSY && starts && (f->flags & PT_RELEASED) == 0 && f->manager == manager && pt_held_finished()) {
+        return OVER;
+    }
     if (f->state != PT_LIVE || (starts && (f->flags & PT_RELEASED) != 0)) {
         return PT_MISUSE_TWICE;
     }
@@ -262,6 +270,7 @@ static void release_it(uint32_t number, uint32_t site, struct pt_magazine *owner
 {
     struct pt_record *r = pt_table_record(number);
     r->release_site = site;
+    pt_held_ended_well(r);
     pt_counters_release(r);
     bool ends = (r->flags & PT_TENSOR) == 0 ||
                 ((r->flags & PT_DROPPED) != 0 && pt_option(PT_OPTION_RECLAIM) == PT_RECLAIM_FREE);
@@ -305,6 +314,11 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
         watch();
         return 0;
     }
+    if (wrong == OVER) {
+        pt_table_mark_released(f.number);
+        leave(owner);
+        return 0;
+    }
     struct pt_misuse misuse = {.kind = (uint32_t)wrong,
                                .alloc_site = f.number != 0 ? r->site : 0,
                                .release_site = f.number != 0 ? r->release_site : 0};
@@ -346,6 +360,7 @@ static void close_manager(uint32_t manager)
         bool ours = r->state == PT_LIVE && r->manager == manager && (r->flags & PT_RELEASED) == 0;
         bool ends = ours && ((r->flags & PT_TENSOR) == 0 || (r->flags & PT_DROPPED) != 0);
         if (ours) {
+            pt_held_ended_well(r);
             pt_counters_release(r);
         }
         if (ends) {

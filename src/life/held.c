@@ -12,16 +12,21 @@
 
 #include <string.h>
 
-static _Atomic bool exiting, counted;
+/* Python tells that it exits before it takes modules apart, which frees what sits in globals; whether the process ends with it
+ * shows later. What was held then counts, if it does. */
+enum { RUNNING, PYTHON_ENDS, PYTHON_ENDED, ENDS };
+static _Atomic int stage;
+static _Atomic bool counted, finished;
 
 void pt_held_reset(void)
 {
-    exiting = counted = false;
+    stage = RUNNING;
+    counted = finished = false;
 }
 
 bool pt_held_begun(void)
 {
-    return exiting;
+    return atomic_load_explicit(&stage, memory_order_relaxed) != RUNNING;
 }
 
 /* Counts the live blocks into their sites' held ones, or into those of a copy. */
@@ -105,11 +110,8 @@ void pt_held_look_end(struct pt_held_look *look)
     }
 }
 
-void pt_held_begin(void)
+static void snapshot(void)
 {
-    if (!pt_owner_owns_strictly() || atomic_exchange(&exiting, true)) {
-        return;
-    }
     pt_magazine_close();
     pt_background_stop(); /* a device's driver goes away before our destructor runs */
     pt_table()->exit_ns = pt_table()->now_ns = pt_table_now();
@@ -117,6 +119,55 @@ void pt_held_begin(void)
     pt_growth_judge_all(pt_table_site(0), atomic_load(&pt_table()->sites));
     atomic_store(&counted, true);
     pt_python_gone();
+}
+
+void pt_held_begin(void)
+{
+    if (pt_owner_owns_strictly() && atomic_exchange(&stage, ENDS) == RUNNING) {
+        snapshot();
+    }
+}
+
+void pt_held_python_ends(void)
+{
+    int running = RUNNING;
+    if (pt_owner_owns_strictly() && atomic_compare_exchange_strong(&stage, &running, PYTHON_ENDS)) {
+        snapshot();
+    }
+}
+
+void pt_held_python_ended(void)
+{
+    int ends = PYTHON_ENDS;
+    (void)atomic_compare_exchange_strong(&stage, &ends, PYTHON_ENDED);
+}
+
+void pt_held_goes_on(void)
+{
+    int ended = PYTHON_ENDED;
+    if (atomic_load_explicit(&stage, memory_order_relaxed) == PYTHON_ENDED && pt_owner_owns_strictly() &&
+        atomic_compare_exchange_strong(&stage, &ended, RUNNING)) {
+        pt_table()->exit_ns = 0;
+        atomic_store(&counted, false);
+        pt_background_resume();
+        pt_magazine_open();
+    }
+}
+
+void pt_held_ended_well(const struct pt_record *r)
+{
+    struct pt_site *s = pt_table_site(r->site);
+    if (atomic_load_explicit(&stage, memory_order_relaxed) == PYTHON_ENDED && r->born_ns <= pt_table()->exit_ns &&
+        s->held > 0) {
+        s->held--;
+        s->held_bytes -= r->asked;
+        s->held_locked -= r->locked;
+    }
+}
+
+bool pt_held_finished(void)
+{
+    return finished;
 }
 
 void pt_held_finish(void)
@@ -146,6 +197,7 @@ void pt_held_finish(void)
             pt_table_write_end(r);
         }
     }
+    finished = true;
     pt_segments_unlock_all();
     pt_drain_go();
     pt_lock_leave();

@@ -8,7 +8,7 @@
 
 void pt_held_reset(void);
 
-/* Whether exit has begun. */
+/* Whether exit has begun, or Python's. */
 bool pt_held_begun(void);
 
 /* A report from now, or from when exit began, in memory of its own: others may report, allocate and end meanwhile. Waits for
@@ -32,6 +32,16 @@ void pt_held_look_end(struct pt_held_look *look);
 
 /* Exit begins: what is alive now is held. Usable in abort(); later calls do nothing. */
 void pt_held_begin(void);
+
+/* Python begins to exit: what is alive now is held, if the process ends with it. When it has, and the program makes another
+ * block, it goes on as if nothing had been; and what it frees before that was not held (`r` is about to end: with the lock). */
+void pt_held_python_ends(void);
+void pt_held_python_ended(void);
+void pt_held_goes_on(void);
+void pt_held_ended_well(const struct pt_record *r);
+
+/* Whether the last step, below, is done: destructors of other libraries may still free what they have. */
+bool pt_held_finished(void);
 
 /* The process ends: unlocks and frees every block that is left, without touching contents. */
 void pt_held_finish(void);

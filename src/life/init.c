@@ -50,11 +50,17 @@ static int set_up(void)
     return error;
 }
 
+static void python_ended(void)
+{
+    pt_held_python_ended();
+    python_tells = false; /* whoever makes a block now finds out that the program goes on */
+}
+
 static uint32_t register_with_python(void *thread_state, const void *unused)
 {
     (void)thread_state;
     (void)unused;
-    python_tells = pt_python_at_exit(pt_shutdown_begins);
+    python_tells = pt_python_at_exit(pt_held_python_ends, python_ended);
     return 0;
 }
 
@@ -85,6 +91,7 @@ int pt_init(void)
 {
     if (pt_owner_owns()) {
         if (!python_tells) {
+            pt_held_goes_on();
             have_python_tell(false);
         }
         return 0;

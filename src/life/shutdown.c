@@ -14,11 +14,6 @@
 static _Atomic bool reported;
 static _Atomic int exit_status;
 
-void pt_shutdown_begins(void)
-{
-    pt_held_begin();
-}
-
 void pt_shutdown_status(int status, void *unused)
 {
     (void)unused;
@@ -56,6 +51,26 @@ int pt_shutdown_now(int status)
     return pt_owner_owns_strictly() ? status_after(status, report()) : status;
 }
 
+/* PINTENSOR_EXITCODE, for the last handler of all. */
+static _Atomic int last_status;
+static enum { ABSENT, WAITS, RAN } last;
+
+static void change_status(int status, void *unused)
+{
+    (void)unused;
+    last = RAN;
+    if (last_status != 0 && last_status != status) {
+        exit(last_status); /* glibc goes on where it was: flushes without waiting for a stream that another thread holds */
+    }
+}
+
+/* Handlers run newest first. The one that runs every library's destructors is there before main, but not before this, unless
+ * this library is loaded late. */
+__attribute__((constructor)) static void have_last_handler(void)
+{
+    last = on_exit(change_status, NULL) == 0 ? WAITS : ABSENT;
+}
+
 /* The destructor hook. What Python and libtorch had to free, they have freed by now. */
 __attribute__((destructor)) static void process_ends(void)
 {
@@ -65,7 +80,9 @@ __attribute__((destructor)) static void process_ends(void)
     unsigned sections = report();
     pt_held_finish();
     int status = status_after(exit_status, sections);
-    if (status != exit_status) {
-        exit(status); /* glibc goes on where it was: flushes without waiting for a stream that another thread holds */
+    if (status != exit_status && last == WAITS) {
+        last_status = status;
+    } else if (status != exit_status) {
+        exit(status); /* loaded late: destructors that were to follow do not run */
     }
 }

@@ -2,9 +2,6 @@
 #ifndef PT_SHUTDOWN_H
 #define PT_SHUTDOWN_H
 
-/* exit() was called, but handlers and destructors still have to run. */
-void pt_shutdown_begins(void);
-
 /* The process is about to end with `status` and runs no destructors (_exit, abort): reports at once. Returns the status
  * to end with, which PINTENSOR_EXITCODE may have changed. */
 int pt_shutdown_now(int status);

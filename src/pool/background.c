@@ -6,6 +6,7 @@
 
 enum { ABSENT, PRESENT, STOPPED };
 static _Atomic int watcher;
+static _Atomic uintptr_t era; /* how often it was resumed: a thread of before that has not noticed its end yet is none */
 static bool (*tick)(void);
 static void (*work)(void);
 static uint64_t idle_seconds;
@@ -46,19 +47,27 @@ static bool claim(void)
            atomic_compare_exchange_strong(&watcher, &absent, PRESENT);
 }
 
-static void *watch(void *unused)
+static bool present(uintptr_t mine)
 {
-    (void)unused;
+    return atomic_load(&watcher) == PRESENT && atomic_load(&era) == mine;
+}
+
+static void *watch(void *its_era)
+{
+    uintptr_t mine = (uintptr_t)its_era;
     (void)pthread_setname_np(pthread_self(), "pintensor");
     do {
         do {
             int64_t until = next_tick();
-            while (wait_for_work(until) && atomic_load(&watcher) == PRESENT) {
+            while (wait_for_work(until) && present(mine)) {
                 work();
             }
-        } while (atomic_load(&watcher) == PRESENT && tick());
-        int present = PRESENT;
-        (void)atomic_compare_exchange_strong(&watcher, &present, ABSENT);
+        } while (present(mine) && tick());
+        if (atomic_load(&era) != mine) {
+            break;
+        }
+        int was = PRESENT;
+        (void)atomic_compare_exchange_strong(&watcher, &was, ABSENT);
         /* What became idle just before that saw a thread still present: look once more. */
     } while (atomic_load(&watcher) == ABSENT && (work(), tick()) && claim());
     return NULL;
@@ -77,7 +86,7 @@ void pt_background_init(bool (*when_it_ticks)(void), void (*when_woken)(void), u
 
 void pt_background_watch(void)
 {
-    if (claim() && !pt_thread_start(NULL, watch, NULL)) {
+    if (claim() && !pt_thread_start(NULL, watch, (void *)atomic_load(&era))) {
         atomic_store(&watcher, ABSENT); /* then the limits alone bound the cache */
     }
 }
@@ -95,4 +104,11 @@ bool pt_background_wake(void)
 void pt_background_stop(void)
 {
     atomic_store(&watcher, STOPPED);
+}
+
+void pt_background_resume(void)
+{
+    int stopped = STOPPED;
+    atomic_fetch_add(&era, 1);
+    (void)atomic_compare_exchange_strong(&watcher, &stopped, ABSENT);
 }

@@ -19,4 +19,7 @@ bool pt_background_wake(void);
 
 void pt_background_stop(void);
 
+/* After that: it may come again. */
+void pt_background_resume(void);
+
 #endif

@@ -50,6 +50,11 @@ void pt_magazine_close(void)
     atomic_store(&all.closed, true);
 }
 
+void pt_magazine_open(void)
+{
+    atomic_store(&all.closed, false);
+}
+
 /* ---- the owner ---- */
 
 static void thread_ends(void *unused)

@@ -68,6 +68,9 @@ void pt_magazine_reset(void (*ends)(void));
 /* Exit has begun: from now on nobody keeps a block. */
 void pt_magazine_close(void);
 
+/* It was not the end after all. */
+void pt_magazine_open(void);
+
 /* ---- the owner; with no lock held unless it says so ---- */
 
 /* Gives this thread a magazine. */

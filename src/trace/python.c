@@ -34,6 +34,9 @@
     F(void *, PyImport_ImportModule, (const char *), 1)                          \
     F(void *, PyCFunction_NewEx, (void *, void *, void *), 1)                    \
     F(void *, PyObject_CallFunctionObjArgs, (void *, ...), 1)                    \
+    F(void *, PyInterpreterState_Get, (void), 1)                                 \
+    F(void *, PyInterpreterState_Main, (void), 1)                                \
+    F(int, Py_AtExit, (void (*)(void)), 1)                                       \
     F(int, PyGC_Disable, (void), 0) /* 3.10 */                                   \
     F(int, PyGC_Enable, (void), 0)                                               \
     F(void *, PyThreadState_GetUnchecked, (void), 0)  /* 3.13 */                 \
@@ -247,9 +250,12 @@ static struct {
     const char *doc;
 } method = {"pintensor_exit_begins", call_at_exit, 0x0004 /* METH_NOARGS */, NULL};
 
-bool pt_python_at_exit(void (*fn)(void))
+bool pt_python_at_exit(void (*begins)(void), void (*over)(void))
 {
-    at_exit = fn;
+    if (py.PyInterpreterState_Get() != py.PyInterpreterState_Main()) {
+        return false;
+    }
+    at_exit = begins;
     bool done = false;
     void *module = py.PyImport_ImportModule("atexit");
     void *reg = module != NULL ? py.PyObject_GetAttrString(module, "register") : NULL;
@@ -264,6 +270,9 @@ bool pt_python_at_exit(void (*fn)(void))
     }
     if (py.PyErr_Occurred() != NULL) {
         py.PyErr_Clear();
+    }
+    if (done) {
+        (void)py.Py_AtExit(over); /* it has 32 places: without one, the end of Python is the program's */
     }
     return done;
 }

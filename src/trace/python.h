@@ -52,8 +52,9 @@ int pt_python_minor(void);
 bool pt_python_hold(void);
 void pt_python_let_go(void);
 
-/* Has Python call `fn` when the interpreter begins to exit. With the GIL. */
-bool pt_python_at_exit(void (*fn)(void));
+/* Has Python call the one when its main interpreter begins to exit, the other when that is done: a program that embeds Python
+ * may go on. With the GIL; false in a sub-interpreter, whose end says nothing. */
+bool pt_python_at_exit(void (*begins)(void), void (*over)(void));
 
 /* From now on the interpreter is left alone: waits for those who hold it. */
 void pt_python_gone(void);
