@@ -8,7 +8,9 @@
 #include <jemalloc/jemalloc.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 /* Ours alone: jemalloc is linked statically with every name hidden, so a jemalloc that the program uses is
  * another one. No retained-extent growth (our hooks decide how much to lock ahead), no thread caches (they
@@ -168,8 +170,27 @@ static int watch_forks(void)
     return -error;
 }
 
+static void *wake(void *unused)
+{
+    const char *version;
+    size_t len = sizeof version;
+    (void)mallctl("version", &version, &len, NULL, 0);
+    return unused;
+}
+
+/* jemalloc's first call takes 8 KiB of stack, all others less than 2. A thread that is not the first may have a small one, and
+ * another does it for it. */
+static void wake_on_a_large_stack(void)
+{
+    pthread_t other;
+    if (syscall(SYS_gettid) != getpid() && pt_thread_start(&other, wake, NULL)) {
+        (void)pthread_join(other, NULL);
+    }
+}
+
 int pt_arena_init(void)
 {
+    wake_on_a_large_stack();
     int error = create(&small_hooks, &state.small);
     if (error == 0) {
         error = create(&exact_hooks, &state.exact);

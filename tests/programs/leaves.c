@@ -271,6 +271,25 @@ static void *small_thread(void *result)
     return NULL;
 }
 
+static void *first_block(void *result)
+{
+    pintensor_block b;
+    *(int *)result = !pin(1 << 20, &b);
+    return NULL;
+}
+
+static int first_block_in_a_small_thread(void)
+{
+    pthread_attr_t a;
+    pthread_t t;
+    int result = 2;
+    pthread_attr_init(&a);
+    pthread_attr_setstacksize(&a, 16384);
+    pthread_create(&t, &a, first_block, &result);
+    pthread_join(t, NULL);
+    return result;
+}
+
 static int small_threads(void)
 {
     pthread_attr_t a;
@@ -344,6 +363,7 @@ int main(int argc, char **argv)
                  {"reports by timer", reports_by_timer},
                  {"reports at once", reports_at_once},
                  {"small threads", small_threads},
+                 {"first block in a small thread", first_block_in_a_small_thread},
                  {"exit on a small stack", exit_on_a_small_stack},
                  {"abort on a small stack", abort_on_a_small_stack}};
     argument = argc > 2 ? argv[2] : "";
