@@ -1,6 +1,7 @@
 /* How often the pool's lock is taken: once for a block that is there, and once for each call that gives back, through each of
  * the doors. This program's own pthread_mutex_lock() counts. */
 #include "blocks.h"
+#include "fake.h"
 #include "life/managers.h"
 #include "pool/lock.h"
 
@@ -42,13 +43,7 @@ int pthread_mutex_trylock(pthread_mutex_t *mutex)
 static void start(bool device)
 {
     if (device) {
-        char path[4096];
-        const char *folder = getenv("top_builddir");
-        snprintf(path, sizeof path, "%s/tests/libcuda.so.1", folder != NULL ? folder : ".");
-        void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL), (*fake_start)(int);
-        ck_assert_msg(library != NULL, "%s", dlerror());
-        *(void **)&fake_start = dlsym(library, "fake_start");
-        fake_start(0);
+        fake_begin();
     }
     manager = pintensor_manager_create();
     learning = true;

@@ -17,6 +17,7 @@ check_suites = \
 	tests/check_fake \
 	tests/check_starts \
 	tests/check_locks \
+	tests/check_budget \
 	tests/check_chunks
 preload_tests = \
 	tests/preload_symbols.sh \
@@ -51,6 +52,7 @@ tests_check_in_flight_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)
 tests_check_starts_LDADD = $(core_libs)
 tests_check_locks_LDADD = $(suite_libs)
+tests_check_budget_LDADD = $(suite_libs)
 tests_check_chunks_LDADD = $(core_libs)
 tests_check_fake_LDADD = $(core_libs)
 
@@ -77,6 +79,7 @@ endif
 EXTRA_DIST += \
 	tests/suite.h \
 	tests/blocks.h \
+	tests/fake.h \
 	tests/lib.sh \
 	$(preload_tests) \
 	tests/programs/ends.c \
