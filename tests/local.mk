@@ -18,7 +18,8 @@ check_suites = \
 	tests/check_starts \
 	tests/check_locks \
 	tests/check_budget \
-	tests/check_chunks
+	tests/check_chunks \
+	tests/check_chunks_random
 preload_tests = \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
@@ -55,6 +56,7 @@ tests_check_locks_LDADD = $(suite_libs)
 tests_check_budget_LDADD = $(suite_libs)
 tests_check_chunks_LDADD = $(core_libs)
 tests_check_fake_LDADD = $(core_libs)
+tests_check_chunks_random_LDADD = $(core_libs)
 
 # Stands in for CUDA, under the name that its driver has.
 tests/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c
@@ -80,6 +82,7 @@ EXTRA_DIST += \
 	tests/suite.h \
 	tests/blocks.h \
 	tests/fake.h \
+	tests/chunks.h \
 	tests/lib.sh \
 	$(preload_tests) \
 	tests/programs/ends.c \
