@@ -13,8 +13,13 @@ told() {
         { pinned = /leaf\.py:[0-9]+  pin$/ }
         END { for (line in lines) print line, lines[line] }' <<<"$1" | sort -n
 }
+# The first block of a line may wait 20 ms for an answer and no longer: where something else had the processors meanwhile, which
+# is nothing that this is about, the program gets another chance.
 exact() { # NAME HOW SIZE
-    run timeout 100 "$python" "$pythons/leaf.py" "$2" "$3" "$work/frames.so"
+    for _ in 1 2 3; do
+        run timeout 100 "$python" "$pythons/leaf.py" "$2" "$3" "$work/frames.so"
+        [[ $(told "$err") != "$out" ]] || break
+    done
     is "$1: it runs" "$status" 0
     [[ -n $out ]] || not_ok "$1: it keeps something" "$err"
     is "$1: each line with its blocks" "$(told "$err")" "$out"
