@@ -275,6 +275,21 @@ START_TEST(idle_time_takes_no_registration_back)
 }
 END_TEST
 
+/* Two blocks that lie in the way of each other make chunks that the room is too small for later. */
+START_TEST(what_is_beyond_the_room_goes_once_it_is_idle)
+{
+    setenv("PINTENSOR_IDLE", "1", 1);
+    start(true);
+    release(alloc(40 * MIB));
+    pintensor_block x = alloc(5 * MIB), y = alloc(36 * MIB);
+    release(x);
+    release(y);
+    ck_assert_uint_gt(locked(), 60 * MIB);
+    EVENTUALLY(locked() <= 41 * MIB + 41 * MIB / 4 + 4 * MIB);
+    ck_assert_uint_ge(locked(), 30 * MIB); /* and no more than that */
+}
+END_TEST
+
 START_TEST(idle_time_takes_mlocked_memory_back)
 {
     setenv("PINTENSOR_IDLE", "1", 1);
@@ -381,6 +396,7 @@ int main(void)
     tcase_add_loop_test(tests, without_a_cache_nothing_waits_beyond_the_peak, 0, 2);
     tcase_add_loop_test(tests, with_a_larger_cache_more_waits, 0, 2);
     tcase_add_test(tests, idle_time_takes_no_registration_back);
+    tcase_add_test(tests, what_is_beyond_the_room_goes_once_it_is_idle);
     tcase_add_test(tests, idle_time_takes_mlocked_memory_back);
     tcase_add_test(tests, a_trim_takes_all_back_that_is_unused);
     tcase_add_test(tests, behind_a_busy_device_nothing_goes_and_nobody_waits);

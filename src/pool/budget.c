@@ -156,6 +156,12 @@ bool pt_budget_small_is_too_much(bool registers)
     return too_much;
 }
 
+size_t pt_budget_over(void)
+{
+    size_t locked = locked_now(), most = limit();
+    return locked > most ? locked - most : 0;
+}
+
 size_t pt_budget_mlocked_over(void)
 {
     size_t locked = locked_now(), most = least_limit();

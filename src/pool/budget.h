@@ -65,4 +65,7 @@ void pt_budget_evicted(size_t bytes);
 /* By how much mlocked memory that waits is too much, while so many bytes are pending. */
 size_t pt_budget_mlocked_over(void);
 
+/* By how much all that is locked is too much. */
+size_t pt_budget_over(void);
+
 #endif

@@ -117,6 +117,24 @@ static uint32_t choose_registered(uint32_t chosen)
     return chosen;
 }
 
+/* With the lock held: of registered chunks that nobody has used since before then, those that the room is too small for. A
+ * request that found no chunk wholly unused may have made it so. */
+static uint32_t choose_beyond_room(uint64_t before_ns)
+{
+    uint32_t chosen = 0, number;
+    for (size_t over = pt_budget_over(), sum = 0; sum < over && (number = pt_chunks_take_unused(over - sum)) != 0;
+         sum += pt_table_record(number)->capacity) {
+        uint64_t since = pt_table_record(number)->born_ns;
+        if (since > before_ns) {
+            (void)pt_chunks_give(number, true, since);
+            break;
+        }
+        chosen = chain(number, chosen);
+    }
+    note_cached();
+    return chosen;
+}
+
 /* mlocked parts that have waited since before then. */
 static size_t unlock_idle(uint64_t before_ns)
 {
@@ -185,8 +203,8 @@ static bool small_is_quiet(size_t unused)
     return state.small_unchanged > 4;
 }
 
-/* A registration does not go for idleness: taking it back could hold the job up. When memory is short, the job needs it more
- * than that. */
+/* A registration does not go for idleness: taking it back could hold the job up. It does where it is idle and beyond the room,
+ * and when memory is short, since the job needs it more than that. */
 bool pt_upkeep_tick(void)
 {
     bool short_of_memory = pt_pressure_high(), kept;
@@ -198,7 +216,7 @@ bool pt_upkeep_tick(void)
     pt_lock_leave();
     (void)unlock_idle(before);
     pt_lock_enter();
-    uint32_t chosen = short_of_memory ? choose_registered(0) : 0;
+    uint32_t chosen = short_of_memory ? choose_registered(0) : choose_beyond_room(before);
     size_t unused = pt_budget_small_unused();
     bool quiet = small_is_quiet(unused);
     bool busy = kept || pt_free_cache_locked() > 0 || pt_in_flight_waiting() ||
