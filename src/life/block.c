@@ -107,12 +107,6 @@ static __attribute__((noinline)) bool drop_kept(const struct pt_block *block)
     return kept;
 }
 
-static void leave(struct pt_magazine *owner)
-{
-    pt_drain_let_go(owner);
-    pt_lock_leave();
-}
-
 static void drop(const struct pt_block *block)
 {
     if (!pt_owner_owns()) {
@@ -139,7 +133,7 @@ static void drop(const struct pt_block *block)
         pt_pool_give(block->number, !released && !pt_held_begun(), owner);
     } else {
         r->flags |= ours ? PT_DROPPED : 0;
-        leave(owner);
+        pt_drain_leave(owner);
     }
     watch();
 }
@@ -185,7 +179,7 @@ static bool end(const struct pt_block *block)
         pt_counters_release(r);
         pt_pool_give(block->number, false, owner);
     } else {
-        leave(owner);
+        pt_drain_leave(owner);
     }
     watch();
     return alive;
@@ -278,7 +272,7 @@ static void release_it(uint32_t number, uint32_t site, struct pt_magazine *owner
         pt_pool_give(number, false, owner);
     } else {
         pt_table_mark_released(number);
-        leave(owner);
+        pt_drain_leave(owner);
     }
 }
 
@@ -316,13 +310,13 @@ static int release(uint32_t manager, const struct pt_block *block, bool exactly,
     }
     if (wrong == OVER) {
         pt_table_mark_released(f.number);
-        leave(owner);
+        pt_drain_leave(owner);
         return 0;
     }
     struct pt_misuse misuse = {.kind = (uint32_t)wrong,
                                .alloc_site = f.number != 0 ? r->site : 0,
                                .release_site = f.number != 0 ? r->release_site : 0};
-    leave(owner);
+    pt_drain_leave(owner);
     complain(&misuse, address, caller);
     return wrong == PT_MISUSE_STALE ? -ESTALE : -ENOENT;
 }

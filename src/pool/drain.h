@@ -3,6 +3,7 @@
 #ifndef PT_DRAIN_H
 #define PT_DRAIN_H
 
+#include "pool/lock.h"
 #include "pool/magazine.h"
 
 /* Takes the lock of a record's owner, and folds its tally in; NULL if there is none. */
@@ -19,6 +20,13 @@ static inline void pt_drain_let_go(struct pt_magazine *m)
     if (m != NULL) {
         pt_magazine_leave(m);
     }
+}
+
+/* The same, and the pool's lock. */
+static inline void pt_drain_leave(struct pt_magazine *m)
+{
+    pt_drain_let_go(m);
+    pt_lock_leave();
 }
 
 /* Nobody moves until pt_drain_go(). This very thread may be inside of its own: at the end of the process a magazine is waited

@@ -253,12 +253,6 @@ int pt_pool_take_pageable(const struct pt_birth *b, struct pt_block *out)
 
 /* ---- a block ends ---- */
 
-static void leave(struct pt_magazine *owner)
-{
-    pt_drain_let_go(owner);
-    pt_lock_leave();
-}
-
 /* The pages of a pageable part are wanted by nobody. */
 static void give_pageable(uint32_t number)
 {
@@ -301,7 +295,7 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
         pt_table_give_record(number);
         too_much = pt_budget_small_is_too_much(pt_supply_registers());
     }
-    leave(owner);
+    pt_drain_leave(owner);
     if (flies) {
         pt_in_flight_depart(number);
     } else if (pageable) {

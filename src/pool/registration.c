@@ -39,8 +39,7 @@ bool pt_registration_ensure(const void *p, size_t len)
     pt_lock_enter();
     struct pt_magazine *owner = pt_drain_hold(r);
     bool converted = pt_chunks_convert(f.number);
-    pt_drain_let_go(owner);
-    pt_lock_leave();
+    pt_drain_leave(owner);
     if (!converted) {
         pt_driver_unregister((void *)r->base, r->capacity);
         (void)pt_pages_lock((void *)r->base, r->capacity); /* as it was */

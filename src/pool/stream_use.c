@@ -79,12 +79,6 @@ static struct pt_magazine *enter(const struct pt_found *f)
     return pt_drain_hold(pt_table_record(f->number));
 }
 
-static void leave(struct pt_magazine *held)
-{
-    pt_drain_let_go(held);
-    pt_lock_leave();
-}
-
 /* What nobody can say the end of is not handed out again. */
 static void never_again(const struct pt_found *f)
 {
@@ -95,7 +89,7 @@ static void never_again(const struct pt_found *f)
         r->flags |= PT_CAPTURED;
         pt_table_write_end(r);
     }
-    leave(held);
+    pt_drain_leave(held);
 }
 
 /* Notes how far the stream is now, in an event that was taken out of the use, so that nobody else notes in it.
@@ -113,7 +107,7 @@ static bool mark_now(const struct pt_found *f, uint32_t number, const struct pt_
     } else if (event != NULL) {
         pt_use_store_give_event(at, event);
     }
-    leave(held);
+    pt_drain_leave(held);
     return noted;
 }
 
@@ -164,7 +158,7 @@ static void retire_one(const struct pt_found *f)
         event = u->event;
         at = *pt_use_store_place_of(u);
     }
-    leave(held);
+    pt_drain_leave(held);
     if (number == 0) {
         return;
     }
@@ -174,7 +168,7 @@ static void retire_one(const struct pt_found *f)
         u->busy = false;
         unlink_or_renew(r, number, passed && u->marked);
     }
-    leave(held);
+    pt_drain_leave(held);
 }
 
 bool pt_stream_use_note(const void *p, void *stream, int device, bool until_drop)
@@ -217,7 +211,7 @@ bool pt_stream_use_note(const void *p, void *stream, int device, bool until_drop
             u->event = NULL;
         }
     }
-    leave(held);
+    pt_drain_leave(held);
     if (number == 0 ||
         (!until_drop && !mark_now(&f, number, &at, stream, event) && pt_driver_passed(&at, NULL) == PT_PENDING)) {
         never_again(&f);
