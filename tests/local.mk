@@ -6,6 +6,7 @@ check_suites = \
 	tests/check_arena \
 	tests/check_free_cache \
 	tests/check_table \
+	tests/check_counters \
 	tests/check_growth \
 	tests/check_block \
 	tests/check_many \
@@ -43,6 +44,7 @@ tests_check_segments_LDADD = $(core_libs)
 tests_check_arena_LDADD = $(suite_libs)
 tests_check_free_cache_LDADD = $(core_libs)
 tests_check_table_LDADD = $(core_libs)
+tests_check_counters_LDADD = $(core_libs)
 tests_check_growth_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)

@@ -33,6 +33,26 @@ static uint64_t stock_bytes(const struct pt_record *r)
     return r->door == PT_DOOR_TORCH ? power_of_two(r->asked) : pt_pages_up(r->asked, PT_PAGE);
 }
 
+/* Called before what a site has alive changes. The peak may have risen since the site was last changed: what it has now, it
+ * had then. So a new peak costs one addition, however many sites there are. */
+static inline void remember_peak(struct pt_site *s)
+{
+    uint64_t peaks = get(&pt_table()->counters.peaks);
+    if (s->peaks_seen != peaks) {
+        s->peaks_seen = peaks;
+        s->peak_blocks = s->live;
+        s->peak_bytes = s->live_bytes;
+        s->peak_locked = s->live_locked;
+    }
+}
+
+struct pt_at_peak pt_counters_at_peak(const struct pt_counters *c, const struct pt_site *s)
+{
+    bool changed = s->peaks_seen == atomic_load(&c->peaks);
+    return changed ? (struct pt_at_peak){s->peak_blocks, s->peak_bytes, s->peak_locked}
+                   : (struct pt_at_peak){s->live, s->live_bytes, s->live_locked};
+}
+
 static inline void count_allocations(struct pt_site *s, const struct pt_tally_site *from)
 {
     if (s->allocated == 0) {
@@ -50,6 +70,7 @@ void pt_counters_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
 {
     struct pt_counters *c = &pt_table()->counters;
     struct pt_site *s = pt_table_site(r->site);
+    remember_peak(s);
     add(&c->allocated, 1);
     add(&c->reused, reused);
     add(&c->pageable, (r->flags & PT_PAGEABLE) != 0);
@@ -63,6 +84,7 @@ void pt_counters_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
     }
     if (get(&c->live_bytes) > get(&c->peak_bytes)) {
         set(&c->peak_bytes, get(&c->live_bytes));
+        add(&c->peaks, 1);
         set(&c->at_peak_locked, get(&c->live_locked));
         set(&c->at_peak_stock, get(&c->stock_bytes));
         set(&c->at_peak_pow2, get(&c->pow2_bytes));
@@ -98,6 +120,7 @@ void pt_counters_drop(struct pt_record *r, bool reclaimed)
 {
     struct pt_counters *c = &pt_table()->counters;
     struct pt_site *s = pt_table_site(r->site);
+    remember_peak(s);
     drop_for_all(r);
     s->live--;
     s->live_bytes -= r->asked;
@@ -217,6 +240,7 @@ void pt_counters_fold(struct pt_tally *t)
         const struct pt_tally_site *from = &t->site[i];
         struct pt_site *s = pt_table_site(from->site);
         uint64_t high = s->live_bytes + (uint64_t)from->high;
+        remember_peak(s);
         s->live += from->live;
         s->live_bytes += from->bytes;
         s->live_locked += from->locked;

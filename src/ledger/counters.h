@@ -17,6 +17,13 @@ void pt_counters_drop(struct pt_record *r, bool reclaimed);
 /* Adds a live block to its site's held ones, or to those of a copy of its site. Needs no lock. */
 void pt_counters_held(struct pt_site *s, const struct pt_record *r);
 
+/* What a site had alive when peak_bytes was reached. Blocks in a thread's magazine count for the site that had them when the
+ * thread last told. */
+struct pt_at_peak {
+    uint64_t blocks, bytes, locked;
+};
+struct pt_at_peak pt_counters_at_peak(const struct pt_counters *c, const struct pt_site *s);
+
 /* Whether the counters' peaks would rise if such a block went live. */
 bool pt_counters_raises_peak(uint64_t asked, uint64_t locked);
 

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define PT_TABLE_MAGIC 0x31534e4554544e50u /* "PNTTENS1" */
-#define PT_TABLE_VERSION 2
+#define PT_TABLE_VERSION 3
 
 enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
 /* FLYING: dropped, and a device still uses it. HOLE: addresses of a chunk that are not locked. BUSY: somebody locks or
@@ -74,6 +74,7 @@ struct pt_site {
     uint64_t visits, order; /* separate runs of allocations; the process-wide count at the last one */
     uint64_t reclaimed, reclaimed_bytes, reclaimed_locked;
     uint64_t held, held_bytes, held_locked;
+    uint64_t peaks_seen, peak_blocks, peak_bytes, peak_locked; /* at the process's peak: pt_counters_at_peak() */
     uint8_t growing;
 };
 
@@ -91,6 +92,7 @@ struct pt_counters {
     _Atomic uint64_t at_peak_locked, at_peak_stock, at_peak_pow2;
     _Atomic uint64_t allocated, reused, cached_locked, reclaimed, pageable;
     _Atomic uint64_t stock_bytes, pow2_bytes;
+    _Atomic uint64_t peaks; /* how often peak_bytes rose */
 };
 
 #define PT_MISUSE_MOST 64
