@@ -34,7 +34,9 @@ preload_tests = \
 	tests/preload_leaves.sh \
 	tests/preload_cuda.sh \
 	tests/preload_bridge.sh \
-	tests/preload_bridge_fails.sh
+	tests/preload_bridge_fails.sh \
+	tests/storm.sh \
+	tests/fail_points.sh
 
 core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
@@ -89,6 +91,8 @@ EXTRA_DIST += \
 	$(preload_tests) \
 	tests/programs/ends.c \
 	tests/programs/terminate.cpp \
+	tests/programs/storm.c \
+	tests/programs/fail_points.c \
 	tests/programs/fake_op.c \
 	tests/programs/frames.c \
 	tests/programs/no_peek.c \
