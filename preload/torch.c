@@ -62,7 +62,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
 {
     static __thread char text[1024];
     *why = NULL;
-    if (pt_init() != 0) {
+    if (pt_init() != 0 || pt_driver_refuses()) {
         return -ENODEV;
     }
     /* Not PT_TENSOR: what keeps DeepSpeed's blocks past their last tensor (free(), PINTENSOR_RECLAIM) is not for
@@ -74,6 +74,10 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
     int error = pt_block_alloc(&q, &block);
     if (error == 0 && !registered(&block, bytes) && pt_driver_ready()) {
         (void)drop(block.base);
+        error = -ENODEV;
+    }
+    if (error != 0 && pt_driver_refuses()) { /* since a moment ago: what is locked for it is of no use */
+        (void)pt_upkeep_trim();
         return -ENODEV;
     }
     if (error == 0) {
@@ -155,7 +159,7 @@ static bool is_the_moment(void)
     if (!pt_driver_in_use()) {
         return false;
     }
-    bool wanted = pt_init_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON;
+    bool wanted = pt_init_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON && !pt_driver_refuses();
     return !atomic_exchange(&over, true) && wanted;
 }
 

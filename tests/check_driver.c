@@ -251,6 +251,61 @@ START_TEST(what_the_driver_refuses_is_mlocked)
 }
 END_TEST
 
+START_TEST(a_driver_that_registers_nothing_is_asked_once)
+{
+    static const char *const codes[] = {"1:801", "1:800", "1:1"};
+    start();
+    catch_stderr();
+    setenv("FAKE_CUDA_FAIL", codes[_i], 1);
+    char *a = pin(4 * MIB);
+    ck_assert(pt_driver_refuses() && pt_driver_ready() && !pt_driver_registers());
+    size_t asked = fake_count('c');
+    unsetenv("FAKE_CUDA_FAIL"); /* whatever it would say by now */
+    char *b = pin(9 * MIB), *small = pin(100);
+    ck_assert(!pt_registration_ensure(a, MIB) && !pt_registration_covers(b) && !pt_registration_covers(small));
+    ck_assert_uint_eq(fake_count('c'), asked);
+    ck_assert_uint_ge(vmlck(), 13 * MIB);
+    unpin(a);
+    unpin(b);
+    unpin(small);
+    pintensor_trim();
+    ck_assert_uint_eq(vmlck(), pt_pin_bytes());
+    ck_assert_uint_lt(vmlck(), MIB);
+    ck_assert_uint_eq(lines_of(suite_stderr()), 1);
+    ck_assert_ptr_nonnull(strstr(suite_stderr(), "registers no memory (its error"));
+}
+END_TEST
+
+START_TEST(a_refusal_that_may_pass_is_not_remembered)
+{
+    static const char *const codes[] = {"1:2", "1:304", "2:1"};
+    start();
+    catch_stderr();
+    char *a = _i == 2 ? pin(2 * MIB) : NULL; /* then an invalid value is that range's fault */
+    setenv("FAKE_CUDA_FAIL", codes[_i], 1);
+    char *b = pin(4 * MIB);
+    ck_assert(!pt_registration_covers(b));
+    unsetenv("FAKE_CUDA_FAIL");
+    ck_assert(pt_registration_covers(pin(8 * MIB)) && (a == NULL || pt_registration_covers(a)));
+    ck_assert_str_eq(suite_stderr(), "");
+}
+END_TEST
+
+START_TEST(one_device_with_other_addresses_is_enough)
+{
+    setenv("FAKE_CUDA_ADDRESSES", "3", 1);
+    start();
+    catch_stderr();
+    char *a = pin(4 * MIB), *small = pin(100);
+    ck_assert(!pt_registration_covers(a) && !pt_registration_covers(small) && !pt_registration_ensure(a, MIB));
+    ck_assert(!pt_pages_is_shared(a)); /* as stock: nothing asks for it to be */
+    ck_assert_uint_ge(vmlck(), 4 * MIB);
+    ck_assert_uint_eq(fake_count('c'), 0);
+    ck_assert_uint_eq(lines_of(suite_stderr()), 1);
+    ck_assert_ptr_nonnull(strstr(suite_stderr(), "cannot use registered memory by the program's addresses"));
+}
+END_TEST
+
 START_TEST(large_ranges_go_in_chunks_or_not_at_all)
 {
     start();
@@ -610,6 +665,9 @@ int main(void)
     tcase_add_test(tests, a_converted_block_is_a_chunk_of_its_own);
     tcase_add_test(tests, no_thread_of_the_program_waits_for_the_device);
     tcase_add_test(tests, what_the_driver_refuses_is_mlocked);
+    tcase_add_loop_test(tests, a_driver_that_registers_nothing_is_asked_once, 0, 3);
+    tcase_add_loop_test(tests, a_refusal_that_may_pass_is_not_remembered, 0, 3);
+    tcase_add_test(tests, one_device_with_other_addresses_is_enough);
     tcase_add_test(tests, large_ranges_go_in_chunks_or_not_at_all);
     tcase_add_test(tests, small_blocks_lie_in_one_registration_each);
     tcase_add_test(tests, population_leaves_no_thread_behind);

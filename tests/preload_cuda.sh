@@ -50,6 +50,11 @@ unset CUDA_JOB_EVERYWHERE
 PINTENSOR_REUSE=strict run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
 has 'strict: while a stream is captured, nobody waits for the device' "$out" 'capture 401 401 0 1'
 
+mkdir "$lib/old"
+compile fake_cuda.c lib/old/libcuda.so.1 -DWITHOUT_ATTRIBUTES -shared -fPIC -pthread -Wl,-soname,libcuda.so.1
+run "$work/cuda_job" "$lib/old/libcuda.so.1" "$work/op.so"
+has 'a driver that tells no attributes of its devices' "$out" "$served"
+
 PINTENSOR_ENABLE=off run "$work/cuda_job" "$lib/libcuda.so.1" "$work/op.so"
 is 'switched off: all is passed on' "$(head -n 1 <<<"$out")" "$foreign"
 

@@ -6,8 +6,15 @@
 #include <stdatomic.h>
 
 enum { OK = 0, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, DEINITIALIZED = 4, INVALID_CONTEXT = 201, NOT_READY = 600 };
-enum { CONTEXT_IS_DESTROYED = 709, NOT_PERMITTED = 800, CAPTURE_FIRST = 900, CAPTURE_LAST = 999 };
-enum { PORTABLE = 1, RELAXED = 2, NO_TIMING = 2 };
+enum {
+    INVALID_VALUE = 1,
+    CONTEXT_IS_DESTROYED = 709,
+    NOT_PERMITTED = 800,
+    NOT_SUPPORTED = 801,
+    CAPTURE_FIRST = 900,
+    CAPTURE_LAST = 999
+};
+enum { PORTABLE = 1, RELAXED = 2, NO_TIMING = 2, USES_HOST_ADDRESSES = 91 };
 
 typedef void *context;
 
@@ -31,6 +38,7 @@ static struct {
     int (*wait_for_all)(void);
     int (*number_of)(context c, unsigned long long *number); /* since 12.0; NULL before, and so is */
     int (*identity_of)(void *stream, unsigned long long *number);
+    int (*attribute)(int *value, int which, int device); /* or NULL */
 } cuda;
 
 static const struct {
@@ -65,6 +73,7 @@ static bool bind_functions(void *library)
     }
     *(void **)&cuda.number_of = dlsym(library, "cuCtxGetId");
     *(void **)&cuda.identity_of = dlsym(library, "cuStreamGetId");
+    *(void **)&cuda.attribute = dlsym(library, "cuDeviceGetAttribute");
     return true;
 }
 
@@ -290,6 +299,29 @@ static bool finish(void)
 
 /* ---- memory ---- */
 
+/* One device that needs another address for registered memory is enough (all do under WSL2): any may get a block. It is
+ * asked once. */
+static bool usable(void)
+{
+    enum { NOBODY_KNOWS, YES, NO };
+    static _Atomic int known;
+    int count = 0, now = atomic_load_explicit(&known, memory_order_relaxed);
+    if (now == NOBODY_KNOWS && cuda.count(&count) == OK && count > 0) {
+        now = YES;
+        for (int device = 0, uses = 1; device < count && cuda.attribute != NULL; device++) {
+            now = cuda.attribute(&uses, USES_HOST_ADDRESSES, device) == OK && uses == 0 ? NO : now;
+        }
+        known = now;
+    }
+    return now != NO;
+}
+
+/* What is invalid may be this one range, unless no other was ever valid. */
+static bool refuses_all(int error, bool first)
+{
+    return error == NOT_SUPPORTED || (first && (error == INVALID_VALUE || error == NOT_PERMITTED));
+}
+
 /* Portable: held for the contexts of all devices. */
 static int hold(void *p, size_t len)
 {
@@ -307,6 +339,8 @@ const struct pt_runtime pt_runtime_cuda = {.library = "libcuda.so",
                                            .ready = ready,
                                            .enter = enter,
                                            .leave = leave,
+                                           .usable = usable,
+                                           .refuses_all = refuses_all,
                                            .hold = hold,
                                            .let_go = let_go,
                                            .place = place,

@@ -1,6 +1,7 @@
 #include "device/driver.h"
 
 #include "base/libraries.h"
+#include "base/log.h"
 #include "device/runtime.h"
 
 #include <dlfcn.h>
@@ -11,7 +12,9 @@
 static const struct pt_runtime *const runtimes[] = {&pt_runtime_cuda};
 
 static const struct pt_runtime *_Atomic runtime; /* the one in this process */
-static _Atomic uint64_t made, taken_back; /* registrations */
+static _Atomic uint64_t made, taken_back;        /* registrations */
+static _Atomic int refusal;                      /* the code of the one that was for good, or: */
+enum { NOT_BY_ADDRESS = -1 };
 static __thread int last_error;
 
 /* ---- finding it ---- */
@@ -70,6 +73,39 @@ bool pt_driver_ready(void)
     return r != NULL && r->ready();
 }
 
+/* ---- whether it is of use ---- */
+
+static void refuse(int code)
+{
+    static const char so[] = "torch's pinned memory stays its own, and DeepSpeed's is locked without it";
+    int none = 0;
+    if (!atomic_compare_exchange_strong(&refusal, &none, code)) {
+        return;
+    }
+    if (code == NOT_BY_ADDRESS) {
+        pt_log("a device here cannot use registered memory by the program's addresses, as under WSL2: %s", so);
+    } else {
+        pt_log("the device's driver registers no memory (its error %d): %s", code, so);
+    }
+}
+
+bool pt_driver_refuses(void)
+{
+    const struct pt_runtime *r = row();
+    if (r == NULL) {
+        return false;
+    }
+    if (atomic_load_explicit(&refusal, memory_order_relaxed) == 0 && !r->usable()) {
+        refuse(NOT_BY_ADDRESS);
+    }
+    return atomic_load_explicit(&refusal, memory_order_relaxed) != 0;
+}
+
+bool pt_driver_registers(void)
+{
+    return pt_driver_ready() && !pt_driver_refuses();
+}
+
 /* ---- using it ---- */
 
 static void let_go(const struct pt_runtime *r, char *p, size_t len)
@@ -85,15 +121,19 @@ int pt_driver_register(void *p, size_t len)
     const struct pt_runtime *r = row();
     int saved, error = 0;
     last_error = 0;
-    if (r == NULL || !r->enter(&saved)) {
+    if (r == NULL || pt_driver_refuses() || !r->enter(&saved)) {
         return -ENODEV;
     }
     for (size_t done = 0; done < len && error == 0; done += r->most) {
         size_t left = len - done;
+        bool first = made == 0;
         error = r->hold((char *)p + done, left < r->most ? left : r->most);
         made += error == 0;
         if (error != 0) {
             let_go(r, p, done);
+        }
+        if (error != 0 && r->refuses_all(error, first)) {
+            refuse(error);
         }
     }
     r->leave(saved);
@@ -119,7 +159,8 @@ void pt_driver_counts(uint64_t *count_made, uint64_t *count_taken_back)
 
 int pt_driver_error(void)
 {
-    return last_error;
+    int code = atomic_load_explicit(&refusal, memory_order_relaxed);
+    return code > 0 ? code : last_error;
 }
 
 /* ---- streams ---- */

@@ -22,8 +22,16 @@ bool pt_driver_in_use(void);
 /* Whether it has a context now, without which nothing can be registered. */
 bool pt_driver_ready(void);
 
-/* Registers whole pages. 0; -ENODEV: the program has no context (yet, or any more); -ENOMEM or -EIO: refused, and
- * pt_driver_error() has the runtime's code. On failure nothing stays registered. */
+/* Whether registering is of no use here, ever: the runtime said so when memory was to be registered first, or a device
+ * cannot use such memory by the address that the program has. Then what would have served without us serves. One line
+ * has said it. Cheap. */
+bool pt_driver_refuses(void);
+
+/* Whether memory can be registered now: it is ready, and does not refuse. */
+bool pt_driver_registers(void);
+
+/* Registers whole pages. 0; -ENODEV: the program has no context (yet, or any more), or the driver refuses; -ENOMEM or
+ * -EIO: refused this time, and pt_driver_error() has the runtime's code. On failure nothing stays registered. */
 int pt_driver_register(void *p, size_t len);
 
 /* Takes a registration back, whole. Does nothing once the runtime shuts down. */
@@ -32,7 +40,8 @@ void pt_driver_unregister(void *p, size_t len);
 /* How many registrations were made, and taken back, since the start. */
 void pt_driver_counts(uint64_t *made, uint64_t *taken_back);
 
-/* The runtime's code for this thread's last refused registration, 0 after a success. */
+/* The runtime's code for this thread's last refused registration, or for that which was refused for good; 0 after a
+ * success. */
 int pt_driver_error(void);
 
 /* ---- streams: what runtime.h says, for the runtime in this process; without one nothing is under way ---- */

@@ -37,6 +37,12 @@ struct pt_runtime {
     bool (*enter)(int *saved);
     void (*leave)(int saved);
 
+    /* Whether its devices use registered memory by the address that the program has; true while nobody can tell. */
+    bool (*usable)(void);
+
+    /* Whether hold()'s code means that it will never register anything here. `first`: it never has. */
+    bool (*refuses_all)(int code, bool first);
+
     /* 0 or the runtime's own code. A range given back is named by its start. */
     int (*hold)(void *p, size_t len);
     int (*let_go)(void *p);

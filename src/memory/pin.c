@@ -64,7 +64,7 @@ void pt_pin_release(void *p, size_t len)
 
 int pt_pin_register(void *p, size_t len)
 {
-    if (!pt_driver_ready()) {
+    if (!pt_driver_registers()) {
         return -ENODEV;
     }
     pt_prefault(p, len);

@@ -69,7 +69,7 @@ int pt_segments_init(void)
 {
     size_t size = largest_range();
     char *base = NULL;
-    bool shared = pt_driver_in_use() && !charged_ahead();
+    bool shared = pt_driver_in_use() && !pt_driver_refuses() && !charged_ahead();
     while (size >= RANGE_SMALLEST && (base = shared ? pt_pages_reserve_shared(size) : pt_pages_reserve(size)) == NULL) {
         size /= 2;
     }
@@ -210,7 +210,7 @@ static char *take_mlocked(size_t size, size_t align)
 void *pt_segments_take_small(size_t size, size_t align)
 {
     pthread_mutex_lock(&state.mutex);
-    char *p = pt_driver_ready() ? take_registered(size, align) : NULL;
+    char *p = pt_driver_registers() ? take_registered(size, align) : NULL;
     if (p == NULL) {
         p = take_mlocked(size, align);
     }

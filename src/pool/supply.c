@@ -34,7 +34,7 @@ bool pt_supply_registers(void)
 
 void pt_supply_look(void)
 {
-    registers = pt_driver_ready();
+    registers = pt_driver_registers();
 }
 
 /* ---- registered ---- */
@@ -177,7 +177,7 @@ uint64_t pt_supply_spent(void)
     return ns;
 }
 
-static uint32_t make(size_t need, bool apart, int *error)
+static uint32_t make(size_t need, bool apart, bool for_device, int *error)
 {
     (void)pt_driver_look(); /* what is made from here on may be registered */
     pt_supply_look();
@@ -185,7 +185,7 @@ static uint32_t make(size_t need, bool apart, int *error)
     pt_budget_expect(need);
     pt_lock_leave();
     uint32_t number = registers ? make_registered(need, apart) : 0;
-    if (number == 0) {
+    if (number == 0 && !(for_device && pt_driver_refuses())) {
         number = make_mlocked(need, error);
     }
     if (number == 0) {
@@ -196,10 +196,10 @@ static uint32_t make(size_t need, bool apart, int *error)
     return number;
 }
 
-uint32_t pt_supply_make(size_t need, bool apart, int *error)
+uint32_t pt_supply_make(size_t need, bool apart, bool for_device, int *error)
 {
     int64_t begin = pt_thread_now();
-    uint32_t number = make(need, apart, error);
+    uint32_t number = make(need, apart, for_device, error);
     spent_ns += (uint64_t)(pt_thread_now() - begin);
     return number;
 }

@@ -23,6 +23,7 @@
  *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
  *
  * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory)
+ * FAKE_CUDA_ADDRESSES=D     device D uses registered memory by other addresses than the program does, as under WSL2
  * FAKE_CUDA_PATIENCE=MS     how long giving a registration back waits for a busy device before that is a broken rule, 10,000
  *                           unless told; 0: it must not meet work at all */
 #include <dlfcn.h>
@@ -176,6 +177,18 @@ int cuDeviceGetCount(int *count)
     *count = DEVICES;
     return usable();
 }
+
+#ifndef WITHOUT_ATTRIBUTES
+int cuDeviceGetAttribute(int *value, int which, int device)
+{
+    const char *other = getenv("FAKE_CUDA_ADDRESSES");
+    if (which != 91 || device < 0 || device >= DEVICES) {
+        return INVALID_VALUE;
+    }
+    *value = other == NULL || atoi(other) != device;
+    return usable();
+}
+#endif
 
 int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *is_active)
 {

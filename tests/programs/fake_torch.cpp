@@ -5,6 +5,7 @@
 //   one      tells who served one block
 //   ignore   the same with SIGCHLD ignored
 //   threads  the same after eight threads were the first to ask, at once
+//   refused  tells who served two blocks of 64 MiB, and how many KiB are locked, and shared, then
 //   keep     the same, drops another block, and ends holding the first
 #include "pintensor.h"
 
@@ -18,6 +19,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -170,6 +172,24 @@ void before(void *cuda)
     holds("what is new is registered", ours(next) && within(next.get(), 2 << 20));
 }
 
+long kib_of(const char *what)
+{
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+        if (line.rfind(what, 0) == 0) {
+            return std::atol(line.c_str() + std::string(what).size());
+        }
+    }
+    return -1;
+}
+
+void refused()
+{
+    at::DataPtr a = host()->allocate(64 << 20), b = host()->allocate(64 << 20);
+    std::printf("%s %s %ld %ld\n", ours(a) ? "ours" : "torch's", ours(b) ? "ours" : "torch's", kib_of("VmLck:"),
+                kib_of("RssShmem:"));
+}
+
 // A program that captures a graph has a context, and the capture would not survive torch's making one.
 void context(void *cuda)
 {
@@ -212,6 +232,10 @@ int main(int, char **argv)
     }
     if (way == "context") {
         context(cuda);
+        return 0;
+    }
+    if (way == "refused") {
+        refused();
         return 0;
     }
     if (way == "ignore") {
