@@ -1,5 +1,6 @@
-/* torch's door: the first time that torch asks for its allocator of pinned memory, the bridge becomes that allocator;
- * all calls, the first one too, are then torch's own to answer. What the bridge asks for is here. */
+/* torch's door: the first time that torch asks for its allocator of pinned memory, the bridge is made; from then on it
+ * is the answer, as long as torch's own would be torch's. torch's registry is never written, since other threads may be
+ * reading it. What the bridge asks for is here. */
 #include "api/tensor.h"
 
 #include "base/dtype.h"
@@ -96,9 +97,13 @@ static bool used(const void *p, void *stream, int device)
     return pt_stream_use_note(p, stream, device, true);
 }
 
-static void trim(void)
+static uint64_t trim(void)
 {
+    uint64_t made, before, after;
+    pt_driver_counts(&made, &before);
     (void)pt_upkeep_trim();
+    pt_driver_counts(&made, &after);
+    return after - before;
 }
 
 static void stats(struct pintensor_bridge_stats *out)
@@ -124,6 +129,10 @@ bool torch_tells(const void *caller)
     return (uintptr_t)caller - copier.from < copier.len;
 }
 
+/* What torch answers, and what is answered in its place. */
+static void *torchs;
+static void *_Atomic ours;
+
 static void take_over(void)
 {
     static const struct pintensor_bridge_calls calls = {
@@ -134,7 +143,8 @@ static void take_over(void)
     }
     pintensor_bridge_start_function *start;
     *(void **)&start = dlsym(bridge, PINTENSOR_BRIDGE_START);
-    const char *why = start != NULL ? start(&calls) : "it is not one";
+    struct pintensor_bridge_allocators made;
+    const char *why = start != NULL ? start(&calls, &made) : "it is not one";
     if (why != NULL) {
         library_complain(why, "Report this");
         return;
@@ -144,6 +154,8 @@ static void take_over(void)
         copier.from = cuda.from;
         copier.len = cuda.len;
     }
+    torchs = made.torchs;
+    atomic_store_explicit(&ours, made.ours, memory_order_release);
 }
 
 /* Whether this call is the one. Not before CUDA is initialised, which comes first where anything gets pinned; then
@@ -185,7 +197,9 @@ void *get_host_allocator(int8_t device)
     if (device == CUDA && is_the_moment()) {
         take_over();
     }
-    return ((void *(*)(int8_t))real)(device);
+    void *answer = ((void *(*)(int8_t))real)(device);
+    void *instead = device == CUDA ? atomic_load_explicit(&ours, memory_order_acquire) : NULL;
+    return instead != NULL && answer == torchs ? instead : answer; /* the program may have set one of its own */
 }
 
 /* ---- DeepSpeed's door, with a torch before 2.11 ---- */

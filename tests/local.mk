@@ -103,6 +103,7 @@ EXTRA_DIST += \
 	tests/programs/fake_torch_cuda.cpp \
 	tests/bridge.sh \
 	preload/bridge/host_allocator.cpp \
+	preload/bridge/try_bridge.cpp \
 	tests/programs/many_mappings.c \
 	tests/programs/linked.c \
 	tests/programs/harm.c \

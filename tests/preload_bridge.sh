@@ -14,8 +14,8 @@ bridge=$(cached | grep '\.so$')
 is 'its name has the version in full' "${bridge%-*}" "bridge-$version"
 is 'nothing else is left there' "$(cached | grep -v '\.so$')" bridge.lock
 is 'nobody else may write to it' "$(stat -c %a "$work/cache/pintensor" "$work/cache/pintensor/$bridge" | xargs)" '700 700'
-is 'it shows one symbol' "$(nm -D --defined-only "$work/cache/pintensor/$bridge" 2>/dev/null | awk '$2 == "T" { print $3 }')" \
-    pintensor_bridge_start
+is 'it shows two symbols' "$(nm -D --defined-only "$work/cache/pintensor/$bridge" 2>/dev/null | awk '$2 == "T" { print $3 }' | xargs)" \
+    'pintensor_bridge_start pintensor_bridge_try'
 
 fake_torch
 is 'the next process finds it' "$status $out $(runs)" '0 ours 1'
@@ -24,6 +24,9 @@ is 'a dropped tensor of torch is nothing lost' "$status $(grep -c RECLAIMED <<<"
 has 'a kept one is held, once' "$err" 'HELD       1.0 MiB in 1 block from 1 site'
 has 'and whose it is' "$err" 'from torch,'
 
+way=registry fake_torch
+echo "$out"
+is "torch's registry" "$status $(grep -c '^ok' <<<"$out")" '0 3'
 way=before fake_torch
 echo "$out"
 is 'memory that was locked before CUDA came' "$status $(grep -c '^ok' <<<"$out")" '0 5'
@@ -86,6 +89,31 @@ is 'nor from where others may write to' "$status $out $(lines)" "0 torch's 1"
 chmod o-w "$work/cache/pintensor"
 fake_torch
 is 'then all is well again' "$status $out $(lines)" '0 ours 0'
+
+# Headers of another torch, first in all that steers a compiler; and what else would get into it.
+other=$work/other
+mkdir -p "$other/c10/core"
+sed 's/^  virtual DataPtr allocate(size_t n) = 0;/  virtual void other_torch() const {}\n&/' "$torch/include/c10/core/Allocator.h" >"$other/c10/core/Allocator.h"
+fresh_cache
+fake_torch CPATH="$other" CPLUS_INCLUDE_PATH="$other" C_INCLUDE_PATH="$other" LIBRARY_PATH="$other" COMPILER_PATH="$other" \
+    GCC_EXEC_PREFIX="$other/" CCACHE_PREFIX=/nowhere/wrapper
+is 'what steers a compiler does not reach it' "$status $out $(runs) $(lines)" '0 ours 1 0'
+fresh_cache
+fake_torch CXX="$work/counting -I$other"
+is "one that does not fit all the same: torch's serves" "$status $out $(lines)" "0 torch's 1"
+has 'and the line says so' "$err" "what the C++ compiler made does not fit it: see $work/cache/pintensor/bridge-$version"
+is 'it is not kept' "$(cached | sed 's/.*\.//' | sort | xargs)" 'lock log'
+fake_torch
+is 'and not made again' "$status $out $(lines) $(runs)" "0 torch's 1 1"
+mkdir -p "$other/torch/headeronly"
+cp "$torch/include/torch/headeronly/version.h" "$other/torch/headeronly" 2>/dev/null &&
+    sed -i 's/"\([0-9.]*\)\.[0-9]*"/"\1.99"/' "$other/torch/headeronly/version.h"
+if [[ -e $other/torch/headeronly/version.h ]]; then
+    fresh_cache
+    fake_torch CXX="$work/counting -I$other"
+    is "headers of another version: torch's serves" "$status $out $(lines)" "0 torch's 1"
+    has 'and the log says why' "$(cat "$work"/cache/pintensor/*.log)" 'headers of another torch than the one loaded'
+fi
 
 fresh_cache
 way=threads fake_torch

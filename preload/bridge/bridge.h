@@ -40,17 +40,29 @@ struct pintensor_bridge_calls {
      * ours. */
     bool (*used)(const void *p, void *stream, int device);
 
-    /* Gives back all that is not in use. */
-    void (*trim)(void);
+    /* Gives back all that is not in use; returns how many registrations went. */
+    uint64_t (*trim)(void);
 
     void (*stats)(struct pintensor_bridge_stats *out);
 };
 
-/* Takes torch's pinned memory over from here on. Blocks that torch made before stay torch's. Returns NULL, or what is
- * wrong in a few words. For torch before 2.11 the bridge also has, under their own names, the functions that
- * src/api/tensor.c needs and that torch does not have yet. */
+/* Both are at::HostAllocator. Whoever asks for `torchs` is to get `ours`, which passes on what is not about its blocks.
+ */
+struct pintensor_bridge_allocators {
+    void *torchs, *ours;
+};
+
+/* Makes the allocator that is to stand in the place of torch's. Blocks that torch made before stay torch's. Returns
+ * NULL, or what is wrong in a few words. For torch before 2.11 the bridge also has, under their own names, the
+ * functions that src/api/tensor.c needs and that torch does not have yet. */
 #define PINTENSOR_BRIDGE_START "pintensor_bridge_start"
-typedef const char *pintensor_bridge_start_function(const struct pintensor_bridge_calls *calls);
+typedef const char *pintensor_bridge_start_function(const struct pintensor_bridge_calls *calls,
+                                                    struct pintensor_bridge_allocators *out);
+
+/* Whether it fits the torch that is loaded: torch calls an allocator of it that nobody else uses. NULL, or what is
+ * wrong. In a process of its own, since what does not fit may crash. */
+#define PINTENSOR_BRIDGE_TRY "pintensor_bridge_try"
+typedef const char *pintensor_bridge_try_function(void);
 
 #ifdef __cplusplus
 }

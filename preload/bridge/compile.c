@@ -14,16 +14,22 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SECONDS = 120, WORDS = 8, ARGUMENTS = 32, VARIABLES = 4096 };
+enum { SECONDS = 120, WORDS = 8, ARGUMENTS = 32 };
 
-/* The program's environment without what would preload us into the compiler. One thread at a time. */
+/* What a compiler needs to run, and nothing of what steers it: CPATH and its kin would put other headers before
+ * torch's, LD_PRELOAD would bring us along. One thread at a time. */
 static char **environment(void)
 {
-    static char *kept[VARIABLES];
+    static const char *const names[] = {"PATH=", "HOME=", "TMPDIR=", "LD_LIBRARY_PATH="};
+    enum { NAMES = sizeof names / sizeof names[0] };
+    static char *kept[NAMES + 1];
     size_t n = 0;
-    for (char **e = environ; e != NULL && *e != NULL && n < VARIABLES - 1; e++) {
-        if (strncmp(*e, "LD_PRELOAD=", 11) != 0 && strncmp(*e, "PINTENSOR_", 10) != 0) {
-            kept[n++] = *e;
+    for (char **e = environ; e != NULL && *e != NULL && n < NAMES; e++) {
+        for (size_t i = 0; i < NAMES; i++) {
+            if (strncmp(*e, names[i], strlen(names[i])) == 0) {
+                kept[n++] = *e;
+                break;
+            }
         }
     }
     kept[n] = NULL;
@@ -90,6 +96,12 @@ static enum compile_end wait_for(pid_t pid)
     }
 }
 
+enum compile_end compile_run_program(char *const *argv, const char *log, int lock)
+{
+    pid_t pid;
+    return spawn(&pid, argv, log, lock) == 0 ? wait_for(pid) : COMPILE_NO_COMPILER;
+}
+
 enum compile_end compile_run(const char *const *arguments, const char *log, int lock)
 {
     static const char *const usual[] = {"c++", "g++", "clang++"};
@@ -114,9 +126,9 @@ enum compile_end compile_run(const char *const *arguments, const char *log, int 
             argv[n++] = (char *)(uintptr_t)arguments[a];
         }
         argv[n] = NULL;
-        pid_t pid;
-        if (spawn(&pid, argv, log, lock) == 0) {
-            return wait_for(pid);
+        enum compile_end end = compile_run_program(argv, log, lock);
+        if (end != COMPILE_NO_COMPILER) {
+            return end;
         }
     }
     return COMPILE_NO_COMPILER;

@@ -13,4 +13,7 @@ enum compile_end {
  * `lock` is a file descriptor that it keeps open while it runs, or -1. */
 enum compile_end compile_run(const char *const *arguments, const char *log, int lock);
 
+/* The same for any program, which is argv[0]. */
+enum compile_end compile_run_program(char *const *argv, const char *log, int lock);
+
 #endif

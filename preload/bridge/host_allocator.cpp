@@ -1,6 +1,7 @@
 // torch's allocator of pinned host memory, served by pintensor: the bridge. It is a library of its own, built against
 // the headers of the torch it is for, since libtorch has no C form of this interface; it needs no CUDA header. Once it
-// is started, pin_memory(), empty(pin_memory=True) and DataLoader's pin thread come here.
+// is started, pin_memory(), empty(pin_memory=True) and DataLoader's pin thread come here, since whoever asks for
+// torch's allocator goes through the preload.
 //
 // What torch promises of its own blocks is kept: a block that a stream uses (record_event) is not reused before that
 // stream's work up to the drop is done, and the dropping thread does not wait. What is pinned while a graph is captured
@@ -23,14 +24,26 @@
 #include <atomic>
 #include <bit>
 #include <chrono>
+#include <cstring>
 #include <functional>
 #include <mutex>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #if TORCH_VERSION_MAJOR != 2 || TORCH_VERSION_MINOR < 8 || TORCH_VERSION_MINOR > 14
 #error "the host allocator of this torch was not looked at"
 #endif
+
+// "2.13.0" of the headers is to be the "2.13.0+cu130" that is loaded: PT_TORCH_VERSION.
+constexpr bool is_version(std::string_view headers, std::string_view loaded)
+{
+    std::string_view rest = loaded.substr(std::min(headers.size(), loaded.size()));
+    return loaded.substr(0, headers.size()) == headers && (rest.empty() || rest[0] < '0' || rest[0] > '9');
+}
+static_assert(is_version(TORCH_VERSION, PT_TORCH_VERSION),
+              "these are the headers of another torch than the one loaded");
+
 #define TORCH_HAS_POOLS   (TORCH_VERSION_MINOR >= 11)
 #define TORCH_HAS_HISTORY (TORCH_VERSION_MINOR >= 14)
 
@@ -138,8 +151,7 @@ class Allocator final : public at::HostAllocator
     void empty_cache() override
     {
         auto begin = Duration::clock::now();
-        calls->trim();
-        unlock_time_.add_since(begin);
+        unlock_time_.add_since(begin, static_cast<int64_t>(calls->trim()));
         stock_->empty_cache();
     }
 
@@ -302,10 +314,110 @@ void drop(void *data)
     allocator->dropped(data);
 }
 
+// ---- trying it ----
+
+struct Nothing final : at::HostAllocator { // in the place of torch's
+    at::DataPtr allocate(size_t) override
+    {
+        return {};
+    }
+    void copy_data(void *, const void *, std::size_t) const override
+    {
+    }
+    bool record_event(void *, void *, c10::Stream) override
+    {
+        return false;
+    }
+    void empty_cache() override
+    {
+    }
+    at::HostStats get_stats() override
+    {
+        return {};
+    }
+    void reset_accumulated_stats() override
+    {
+    }
+    void reset_peak_stats() override
+    {
+    }
+#if TORCH_HAS_POOLS
+    void begin_allocate_to_pool(c10::MempoolId_t, std::function<bool(c10::Stream)>) override
+    {
+    }
+    void end_allocate_to_pool(c10::MempoolId_t) override
+    {
+    }
+    void release_pool(c10::MempoolId_t) override
+    {
+    }
+#endif
+};
+
+char trial_block[64];
+int trial_alive;
+
+const pintensor_bridge_calls trial = {
+    .has_context = [] { return true; },
+    .alloc =
+        [](size_t bytes, const void *, pintensor_bridge_block *out, const char **why) {
+            *why = nullptr;
+            *out = {.data = trial_block, .locking_us = 1};
+            trial_alive++;
+            return bytes == sizeof trial_block ? 0 : -1;
+        },
+    .drop =
+        [](void *data) {
+            trial_alive--;
+            return data == trial_block ? sizeof trial_block : 0;
+        },
+    .used = [](const void *p, void *, int) { return p == trial_block; },
+    .trim = []() -> uint64_t { return 1; },
+    .stats = [](pintensor_bridge_stats *out) { *out = {.locked = 4096, .registrations = 1}; },
+};
+
+// All of its functions but record_event(), which wants a device.
+const char *tried()
+{
+    static Nothing nothing;
+    const char from[sizeof trial_block] = "a copy";
+    calls = &trial;
+    allocator = new Allocator(&nothing);
+    at::HostAllocator *host = allocator;
+    {
+        at::DataPtr copy = host->clone(from, sizeof from); // torch's own code, which allocates and copies
+        if (copy.get() != trial_block || trial_alive != 1 || std::memcmp(trial_block, from, sizeof from) != 0) {
+            return "torch does not come to its functions";
+        }
+    }
+    if (trial_alive != 0 || host->get_stats().host_alloc_time.count != 1) {
+        return "what torch drops does not come back";
+    }
+    host->empty_cache();
+    if (host->get_stats().host_free_time.count != 1) {
+        return "its figures are wrong";
+    }
+    host->reset_accumulated_stats();
+    host->reset_peak_stats();
+#if TORCH_HAS_POOLS
+    host->begin_allocate_to_pool({1, 0}, [](c10::Stream) { return false; });
+    host->end_allocate_to_pool({1, 0});
+    host->release_pool({1, 0});
+#endif
+#if TORCH_HAS_HISTORY
+    host->record_external_register(trial_block, sizeof trial_block);
+    host->record_external_unregister(trial_block);
+    if (host->is_history_enabled() || !host->get_segments().empty() || !host->get_traces().empty()) {
+        return "its history is wrong";
+    }
+#endif
+    return nullptr;
+}
+
 } // namespace
 
 extern "C" __attribute__((visibility("default"))) const char *
-pintensor_bridge_start(const pintensor_bridge_calls *given)
+pintensor_bridge_start(const pintensor_bridge_calls *given, pintensor_bridge_allocators *out)
 {
     try {
         at::HostAllocator *stock = at::getHostAllocator(at::DeviceType::CUDA);
@@ -320,9 +432,20 @@ pintensor_bridge_start(const pintensor_bridge_calls *given)
         }
         calls = given;
         allocator = new Allocator(stock);
-        at::setHostAllocator(at::DeviceType::CUDA, allocator, 1);
+        *out = {.torchs = stock, .ours = static_cast<at::HostAllocator *>(allocator)};
         return nullptr;
     } catch (...) {
         return "this torch has no allocator of pinned memory for CUDA";
+    }
+}
+
+extern "C" __attribute__((visibility("default"))) const char *pintensor_bridge_try()
+{
+    try {
+        return tried();
+    } catch (const std::exception &error) {
+        static char why[256];
+        std::strncpy(why, error.what(), sizeof why - 1);
+        return why;
     }
 }

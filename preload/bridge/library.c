@@ -20,17 +20,20 @@
 /* The oldest and newest minor version of torch 2 the host allocator of which was looked at. */
 enum { OLDEST = 8, NEWEST = 14 };
 
-/* The bridge's text, in one, so that one file is all of pintensor. */
+/* The bridge's text, in one, and that of the program that tries it, so that one file is all of pintensor. */
 #define TEXT(file) ".ascii \"#line 1 \\\"" file "\\\"\\n\"\n.incbin \"" PT_BRIDGE_SOURCES "/" file "\"\n"
 __asm__(".pushsection .rodata\n"
-        "bridge_text:\n" TEXT("bridge.h") TEXT("host_stats.h") TEXT("old_torch.h")
-            TEXT("host_allocator.cpp") "bridge_text_end: .byte 0\n"
-                                       ".globl bridge_text, bridge_text_end\n"
-                                       ".hidden bridge_text, bridge_text_end\n"
-                                       ".popsection\n");
-extern const char bridge_text[], bridge_text_end[];
+        "bridge_text:\n" TEXT("bridge.h") TEXT("host_stats.h") TEXT("old_torch.h") TEXT(
+            "host_allocator.cpp") "bridge_text_end: .byte 0\n"
+                                  "try_text:\n" TEXT("bridge.h") TEXT(
+                                      "try_bridge.cpp") "try_text_end: .byte 0\n"
+                                                        ".globl bridge_text, bridge_text_end, try_text, try_text_end\n"
+                                                        ".hidden bridge_text, bridge_text_end, try_text, try_text_end\n"
+                                                        ".popsection\n");
+extern const char bridge_text[], bridge_text_end[], try_text[], try_text_end[];
 
-#define STANDARD "-std=c++20"
+#define STANDARD    "-std=c++20"
+#define API_HEADERS "/include/torch/csrc/api/include"
 
 enum { PATH = 4096 };
 
@@ -137,70 +140,114 @@ static bool name_bridge(void)
     pt_text_add(&t, "%s %llu %llu %llu %s %s", torch.cpu, (uint64_t)s.st_size, (uint64_t)s.st_mtim.tv_sec,
                 (uint64_t)s.st_mtim.tv_nsec, torch.abi, STANDARD);
     uint64_t hash = cache_file_hash(CACHE_FILE_HASH, key, t.len);
-    hash = cache_file_hash(hash, bridge_text, (size_t)(bridge_text_end - bridge_text));
+    hash = cache_file_hash(hash, bridge_text, (size_t)(try_text_end - bridge_text));
     pt_text_init(&t, torch.name, sizeof torch.name, -1);
     pt_text_add(&t, "bridge-%s-%x", torch.version, hash);
     return true;
 }
 
-static bool write_source(const char *path)
+static bool write_source(const char *path, const char *text, const char *end)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool written = fd >= 0 && cache_file_write(fd, bridge_text, (size_t)(bridge_text_end - bridge_text));
+    bool written = fd >= 0 && cache_file_write(fd, text, (size_t)(end - text));
     if (fd >= 0) {
         close(fd);
     }
     return written;
 }
 
+/* Under torch's directory. `out` has room for PATH bytes. */
+static void path_in_torch(char *out, const char *rest)
+{
+    struct pt_text t;
+    pt_text_init(&t, out, PATH, -1);
+    pt_text_add(&t, "%s%s", torch.root, rest);
+}
+
+/* The files of a build; those of the program that tries it are called the same. */
+struct files {
+    char source[PATH], made[PATH], said[PATH], try_source[PATH], try[PATH], c10[PATH];
+};
+
+static enum compile_end compile_bridge(const struct files *f, int lock)
+{
+    static char include[PATH], api[PATH], version[96];
+    struct pt_text t;
+    path_in_torch(include, "/include");
+    path_in_torch(api, API_HEADERS);
+    pt_text_init(&t, version, sizeof version, -1);
+    pt_text_add(&t, "-DPT_TORCH_VERSION=\"%s\"", torch.version);
+    const char *arguments[] = {STANDARD,   "-O2",   torch.abi,  version, "-shared", "-fPIC", "-fvisibility=hidden",
+                               "-isystem", include, "-isystem", api,     f->source, "-o",    f->made,
+                               torch.cpu,  f->c10,  NULL};
+    return compile_run(arguments, f->said, lock);
+}
+
+/* A bridge that does not fit the torch it is for, whatever the compiler took for its headers, would take the program
+ * down. What the trying program says counts: nobody may know how it ended. */
+static bool fits(const struct files *f, int lock)
+{
+    const char *arguments[] = {STANDARD, f->try_source, "-o", f->try, "-ldl", NULL};
+    const char *argv[] = {f->try, f->made, torch.cpu, f->c10, NULL};
+    char answer[8] = "";
+    if (compile_run(arguments, f->said, lock) != COMPILE_DONE) {
+        return false;
+    }
+    if (compile_run_program((char *const *)(uintptr_t)argv, f->said, lock) == COMPILE_NO_COMPILER) {
+        return true; /* programs cannot be started from there */
+    }
+    int fd = open(f->said, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, answer, sizeof answer - 1) : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return n > 0 && (strncmp(answer, "it fits", 7) == 0 || strncmp(answer, "not tried", 7) == 0);
+}
+
 /* With the lock held, if there can be one here. */
 static bool build(const char *log, int lock)
 {
-    static char source[PATH], made[PATH], said[PATH], include[PATH], api[PATH], c10[PATH];
-    const struct {
-        char *path;
-        const char *directory, *format;
-    } paths[] = {{include, torch.root, "/include"},
-                 {api, torch.root, "/include/torch/csrc/api/include"},
-                 {c10, torch.root, "/lib/libc10.so"}};
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        struct pt_text t;
-        pt_text_init(&t, paths[i].path, PATH, -1);
-        pt_text_add(&t, "%s%s", paths[i].directory, paths[i].format);
-    }
-    if (access(api, R_OK) != 0) {
+    static struct files f;
+    static char why[PATH + 128], fix[PATH + 128];
+    struct pt_text w, x;
+    path_in_torch(f.c10, "/lib/libc10.so");
+    path_in_torch(f.source, API_HEADERS);
+    if (access(f.source, R_OK) != 0) {
         library_complain("its C++ headers are not there", "Install torch with its headers, as its wheel has them");
         return false;
     }
-    cache_file_temporary(source, torch.name, "cpp", lock);
-    cache_file_temporary(made, torch.name, "so", lock);
-    cache_file_temporary(said, torch.name, "log", lock);
-    const char *arguments[] = {STANDARD,   "-O2",     torch.abi,  "-shared", "-fPIC", "-fvisibility=hidden",
-                               "-isystem", include,   "-isystem", api,       source,  "-o",
-                               made,       torch.cpu, c10,        NULL};
-    (void)unlink(made);
-    bool written = write_source(source);
-    enum compile_end end = written ? compile_run(arguments, said, lock) : COMPILE_FAILED;
-    bool good = end == COMPILE_DONE && cache_file_seal(made) && rename(made, torch.library) == 0;
-    static char why[PATH + 128], fix[PATH + 128];
-    struct pt_text w, f;
+    cache_file_temporary(f.source, torch.name, "cpp", lock);
+    cache_file_temporary(f.made, torch.name, "so", lock);
+    cache_file_temporary(f.said, torch.name, "log", lock);
+    cache_file_temporary(f.try_source, torch.name, "try.cpp", lock);
+    cache_file_temporary(f.try, torch.name, "try", lock);
+    (void)unlink(f.made);
+    bool written =
+        write_source(f.source, bridge_text, bridge_text_end) && write_source(f.try_source, try_text, try_text_end);
+    enum compile_end end = written ? compile_bridge(&f, lock) : COMPILE_FAILED;
+    bool compiled = end == COMPILE_DONE && access(f.made, R_OK) == 0, good = compiled && fits(&f, lock);
+    good = good && cache_file_seal(f.made) && rename(f.made, torch.library) == 0;
     pt_text_init(&w, why, sizeof why, -1);
-    pt_text_init(&f, fix, sizeof fix, -1);
+    pt_text_init(&x, fix, sizeof fix, -1);
     if (!written) {
-        pt_text_add(&w, "%s cannot be written", source);
-        pt_text_add(&f, "Make room, or set XDG_CACHE_HOME to a directory of yours");
+        pt_text_add(&w, "%s cannot be written", f.source);
+        pt_text_add(&x, "Make room, or set XDG_CACHE_HOME to a directory of yours");
     } else if (end == COMPILE_NO_COMPILER) {
         pt_text_add(&w, "no C++ compiler was found to build it with");
-        pt_text_add(&f, "Install g++, or set CXX");
+        pt_text_add(&x, "Install g++, or set CXX");
     } else if (!good) {
-        (void)rename(said, log); /* which also keeps others from trying */
-        pt_text_add(&w, "the C++ compiler %s: see %s",
-                    end == COMPILE_TOO_LONG ? "took longer than 2 minutes" : "failed", log);
-        pt_text_add(&f, "Delete that file to try again");
+        (void)rename(f.said, log); /* which also keeps others from trying */
+        pt_text_add(&w, "%s: see %s",
+                    compiled                  ? "what the C++ compiler made does not fit it"
+                    : end == COMPILE_TOO_LONG ? "the C++ compiler took longer than 2 minutes"
+                                              : "the C++ compiler failed",
+                    log);
+        pt_text_add(&x, "Delete that file to try again");
     }
-    (void)unlink(source);
-    (void)unlink(made);
-    (void)unlink(said);
+    const char *const left[] = {f.source, f.made, f.said, f.try_source, f.try};
+    for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
+        (void)unlink(left[i]);
+    }
     if (!good) {
         library_complain(why, fix);
     }

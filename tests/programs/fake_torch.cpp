@@ -5,6 +5,7 @@
 //   one      tells who served one block
 //   ignore   the same with SIGCHLD ignored
 //   threads  the same after eight threads were the first to ask, at once
+//   registry who answers, and what torch's registry says
 //   refused  tells who served two blocks of 64 MiB, and how many KiB are locked, and shared, then
 //   keep     the same, drops another block, and ends holding the first
 #include "pintensor.h"
@@ -85,8 +86,13 @@ void figures()
     holds("figures: the peak stays", stat("bytes").current == 1 << 20 && stat("bytes").peak >= 4 << 20);
     host()->reset_peak_stats();
     holds("figures: and is reset", stat("bytes").peak == 1 << 20 && stat("bytes").freed == 3 << 20);
-    int64_t held = stat("held").current;
+    int64_t held = stat("held").current, freed = stat("segments").freed;
+    host()->reset_accumulated_stats();
     host()->empty_cache();
+    int64_t times = host()->get_stats().host_free_time.count;
+    holds("figures: what went back was timed, each", times >= 1 && times == stat("segments").freed && freed == 0);
+    host()->empty_cache();
+    holds("figures: nothing went, nothing was timed", host()->get_stats().host_free_time.count == times);
     holds("figures: an empty cache holds less", stat("held").current <= held - (2 << 20));
     holds("figures: what is locked came and went",
           stat("held").current >= 1 << 20 && stat("segments").current >= 1 && stat("segments").freed >= 1);
@@ -190,6 +196,22 @@ void refused()
                 kib_of("RssShmem:"));
 }
 
+// torch's registry stays as it is, so that nobody who reads it meets somebody who writes; and what the program puts
+// there itself is the answer.
+void registry(void *cuda)
+{
+    void *cpu = dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY);
+    auto torchs = reinterpret_cast<at::HostAllocator *(*)(at::DeviceType)>(
+        dlsym(cpu, "_ZN2at16getHostAllocatorEN3c1010DeviceTypeE"));
+    at::HostAllocator *before = torchs(at::DeviceType::CUDA);
+    at::DataPtr block = host()->allocate(100);
+    holds("ours is the answer", ours(block) && host() != before);
+    holds("torch's registry is not written", torchs(at::DeviceType::CUDA) == before);
+    auto own = reinterpret_cast<at::HostAllocator *(*)()>(dlsym(cuda, "fake_other_allocator"))();
+    at::setHostAllocator(at::DeviceType::CUDA, own);
+    holds("the program's own is the answer, once it is set", host() == own);
+}
+
 // A program that captures a graph has a context, and the capture would not survive torch's making one.
 void context(void *cuda)
 {
@@ -232,6 +254,10 @@ int main(int, char **argv)
     }
     if (way == "context") {
         context(cuda);
+        return 0;
+    }
+    if (way == "registry") {
+        registry(cuda);
         return 0;
     }
     if (way == "refused") {

@@ -82,7 +82,7 @@ struct Stock final : at::HostAllocator {
         asked.noted -= static_cast<int>(external.erase(p));
     }
 #endif
-} stock;
+} stock, other;
 
 #if TORCH_VERSION_MINOR >= 11
 struct Guard final : c10::impl::NoOpDeviceGuardImpl<at::DeviceType::CUDA> {
@@ -110,6 +110,11 @@ __attribute__((constructor)) void load()
 }
 
 } // namespace
+
+extern "C" __attribute__((visibility("default"))) at::HostAllocator *fake_other_allocator()
+{
+    return &other;
+}
 
 extern "C" __attribute__((visibility("default"))) int fake_asked(const char *what)
 {
