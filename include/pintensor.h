@@ -60,14 +60,17 @@ PINTENSOR_API const char *pintensor_last_error(void);
 
 /* ---- managers: blocks that go together ---- */
 
-/* A manager is only a name for a group of blocks; 0 is never one. */
+/* A manager is only a name for a group of blocks; 0 is never one. One that was never made, or is destroyed, is told
+ * apart and refused: PINTENSOR_EINVALID, or PINTENSOR_ENOT_OURS by what frees. A forked child may go on with its
+ * parent's. */
 typedef uint64_t pintensor_manager;
 
-/* Returns a new manager, or 0 if pintensor is off. */
+/* Returns a new manager, or 0 if pintensor is off, or 65,536 are alive. */
 PINTENSOR_API pintensor_manager pintensor_manager_create(void);
 
-/* Everything of the manager goes: raw blocks at once (they must no longer be used), blocks under tensors when their last
- * tensor is dropped. The manager must not be used afterwards; 0 is ignored. */
+/* Everything of the manager goes: raw blocks at once (they must no longer be used), blocks under tensors when their
+ * last tensor is dropped. The manager must not be used afterwards; 0 is ignored, and so is an unknown one, of which
+ * only pintensor_last_error() tells. */
 PINTENSOR_API void pintensor_manager_destroy(pintensor_manager manager);
 
 /* ---- raw blocks ---- */

@@ -84,6 +84,50 @@ START_TEST(blocks)
 }
 END_TEST
 
+/* Whole numbers are looked at: half of one is not enough. */
+START_TEST(managers_that_are_none)
+{
+    pintensor_manager m = pintensor_manager_create(), gone = pintensor_manager_create();
+    pintensor_block b, other = {&other, 1, 1};
+    pintensor_tensor t = &t;
+    ck_assert_int_eq(pintensor_alloc(m, 100, &b), 0);
+    pintensor_manager_destroy(gone);
+    const pintensor_manager none[] = {gone, m + ((uint64_t)1 << 32), m + 65536, m + 1000, UINT64_MAX, UINT32_MAX};
+    for (unsigned i = 0; i < sizeof none / sizeof none[0]; i++) {
+        REFUSED(pintensor_alloc(none[i], 100, &other), INVALID,
+                "it was destroyed, or pintensor_manager_create() never made it");
+        ck_assert_ptr_eq(other.data, &other);
+        REFUSED(pintensor_tensor_alloc(none[i], 1, 6, &t), INVALID, "Make a new one");
+        ck_assert_ptr_eq(t, &t);
+        REFUSED(pintensor_free(none[i], b.data), NOT_OURS, "There is no such manager");
+        REFUSED(pintensor_free_block(none[i], &b), NOT_OURS, "Free blocks with the manager that made them");
+        pintensor_manager_destroy(none[i]);
+        ck_assert_ptr_nonnull(strstr(pintensor_last_error(), "Destroy each once"));
+        ck_assert(pintensor_is_managed(b.data, 100));
+    }
+    ck_assert_int_eq(pintensor_free(m, b.data), 0);
+}
+END_TEST
+
+START_TEST(as_many_managers_as_can_be_told_apart)
+{
+    pintensor_manager first = pintensor_manager_create(), last = first, m;
+    unsigned count = 1;
+    for (; (m = pintensor_manager_create()) != 0; count++) {
+        REQUIRE(m != last && count < 65536);
+        last = m;
+    }
+    ck_assert_uint_eq(count, 65536);
+    pintensor_block b;
+    ck_assert_int_eq(pintensor_alloc(first, 100, &b), 0);
+    pintensor_manager_destroy(first);
+    m = pintensor_manager_create();
+    ck_assert(m != 0 && m != first);
+    REFUSED(pintensor_alloc(first, 100, &b), INVALID, "");
+    ck_assert_int_eq(pintensor_alloc(m, 100, &b), 0);
+}
+END_TEST
+
 START_TEST(tensors_without_torch)
 {
     pintensor_manager m = pintensor_manager_create();
@@ -174,6 +218,8 @@ int main(void)
     tcase_add_test(tests, every_code_has_a_text_of_its_own);
     tcase_add_test(tests, before_the_first_block);
     tcase_add_test(tests, blocks);
+    tcase_add_test(tests, managers_that_are_none);
+    tcase_add_test(tests, as_many_managers_as_can_be_told_apart);
     tcase_add_test(tests, tensors_without_torch);
     tcase_add_test(tests, switched_off);
     tcase_add_test(tests, stats_for_older_and_newer_callers);

@@ -42,7 +42,7 @@ static const char *unsafe(const struct stat *s, const char *path, struct pt_text
 
 const char *cache_file_directory(struct pt_text *why)
 {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const char *cache = secure_getenv("XDG_CACHE_HOME"), *home = secure_getenv("HOME");
     bool absolute = cache != NULL && cache[0] == '/';
     struct pt_text t;
     struct stat s;

@@ -106,7 +106,7 @@ enum compile_end compile_run(const char *const *arguments, const char *log, int 
 {
     static const char *const usual[] = {"c++", "g++", "clang++"};
     static char words[1024], *argv[WORDS + ARGUMENTS + 1];
-    const char *wanted = getenv("CXX");
+    const char *wanted = secure_getenv("CXX");
     unsigned first = wanted != NULL && wanted[0] != '\0' ? 0 : 1;
     for (unsigned i = first; i <= sizeof usual / sizeof usual[0]; i++) {
         struct pt_text t;

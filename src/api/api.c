@@ -76,15 +76,39 @@ pintensor_manager pintensor_manager_create(void)
     return pt_init() == 0 ? pt_managers_new() : 0;
 }
 
+#define NO_SUCH_MANAGER "it was destroyed, or pintensor_manager_create() never made it"
+
 void pintensor_manager_destroy(pintensor_manager manager)
 {
-    pt_block_close_manager((uint32_t)manager);
+    if (pt_managers_end(manager)) {
+        pt_block_close_manager((uint32_t)manager);
+    } else if (manager != 0) {
+        (void)fail(PINTENSOR_EINVALID, "there is no such manager: " NO_SUCH_MANAGER ". Destroy each once");
+    }
+}
+
+/* A manager that blocks can be asked of: 0; or the error. */
+static int check_manager(pintensor_manager manager)
+{
+    if (pt_managers_alive(manager)) {
+        return 0;
+    }
+    if (manager == 0) {
+        return fail(PINTENSOR_EINVALID, "manager is 0");
+    }
+    return pt_init() != 0
+               ? fail(PINTENSOR_EOFF, "")
+               : fail(PINTENSOR_EINVALID, "there is no such manager: " NO_SUCH_MANAGER ". Make a new one with it");
 }
 
 int pintensor_alloc(pintensor_manager manager, size_t bytes, pintensor_block *block)
 {
-    if (block == NULL || manager == 0) {
-        return fail(PINTENSOR_EINVALID, block == NULL ? "block is NULL" : "manager is 0");
+    if (block == NULL) {
+        return fail(PINTENSOR_EINVALID, "block is NULL");
+    }
+    int wrong = check_manager(manager);
+    if (wrong != 0) {
+        return wrong;
     }
     *block = (pintensor_block){0};
     if (bytes == 0) {
@@ -104,20 +128,29 @@ int pintensor_alloc(pintensor_manager manager, size_t bytes, pintensor_block *bl
     return 0;
 }
 
-static int released(int error)
+/* What is freed by an unknown manager is misuse, as with the wrong one. */
+static uint32_t number_of(pintensor_manager manager)
+{
+    return pt_managers_alive(manager) ? (uint32_t)manager : PT_MANAGERS_NOBODY;
+}
+
+static int released(pintensor_manager manager, int error)
 {
     switch (error) {
     case 0: return 0;
     case -ESTALE: return fail(PINTENSOR_ESTALE, "");
-    default: return fail(PINTENSOR_ENOT_OURS, "nothing was freed");
+    default:
+        return fail(PINTENSOR_ENOT_OURS, manager == 0 || pt_managers_alive(manager)
+                                             ? "nothing was freed"
+                                             : "nothing was freed. There is no such manager: " NO_SUCH_MANAGER
+                                               ". Free blocks with the manager that made them, before it goes");
     }
 }
 
 int pintensor_free(pintensor_manager manager, void *data)
 {
-    return data == NULL
-               ? 0
-               : released(pt_block_release((uint32_t)manager, data, __builtin_return_address(0)));
+    return data == NULL ? 0
+                        : released(manager, pt_block_release(number_of(manager), data, __builtin_return_address(0)));
 }
 
 int pintensor_free_block(pintensor_manager manager, const pintensor_block *block)
@@ -128,7 +161,7 @@ int pintensor_free_block(pintensor_manager manager, const pintensor_block *block
     struct pt_block b = of_id(block);
     return b.base == NULL
                ? 0
-               : released(pt_block_release_block((uint32_t)manager, &b, __builtin_return_address(0)));
+               : released(manager, pt_block_release_block(number_of(manager), &b, __builtin_return_address(0)));
 }
 
 int pintensor_record_stream(const void *data, void *stream)
@@ -139,8 +172,12 @@ int pintensor_record_stream(const void *data, void *stream)
 int pintensor_tensor_alloc(pintensor_manager manager, int64_t elements, int scalar_type,
                            pintensor_tensor *tensor)
 {
-    if (tensor == NULL || manager == 0) {
-        return fail(PINTENSOR_EINVALID, tensor == NULL ? "tensor is NULL" : "manager is 0");
+    if (tensor == NULL) {
+        return fail(PINTENSOR_EINVALID, "tensor is NULL");
+    }
+    int wrong = check_manager(manager);
+    if (wrong != 0) {
+        return wrong;
     }
     *tensor = NULL;
     struct pt_tensor_request q = {.manager = (uint32_t)manager,
@@ -168,7 +205,7 @@ int pintensor_tensor_free(pintensor_manager manager, pintensor_tensor tensor)
     if (pt_tensor_extent(tensor, &e) != 0) {
         return fail(PINTENSOR_ETORCH, pt_tensor_error());
     }
-    return released(pt_block_release((uint32_t)manager, e.data, __builtin_return_address(0)));
+    return released(manager, pt_block_release(number_of(manager), e.data, __builtin_return_address(0)));
 }
 
 bool pintensor_is_managed(const void *data, size_t bytes)

@@ -64,7 +64,7 @@ int pt_log_rank(void)
     static const char *const names[] = {"RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
                                         "SLURM_PROCID"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *value = getenv(names[i]);
+        const char *value = secure_getenv(names[i]);
         uint64_t rank;
         if (value != NULL && pt_text_parse_u64(value, &rank) == 0 && rank < INT32_MAX) {
             return (int)rank;

@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include <string.h>
+#include <sys/auxv.h>
 
 enum kind { CHOICE, SET, NUMBER, TEXT };
 
@@ -110,6 +111,9 @@ void pt_options_load(char **environment)
     for (unsigned o = 0; o < PT_OPTION_COUNT; o++) {
         set.text[o] = options[o].value;
         (void)parse(o, options[o].value, &set.number[o]);
+    }
+    if (getauxval(AT_SECURE) != 0) {
+        environment = NULL; /* that of somebody who has fewer rights than the program */
     }
     for (; environment != NULL && *environment != NULL; environment++) {
         const char *entry = *environment;

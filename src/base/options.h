@@ -23,7 +23,8 @@ enum { PT_REUSE_STREAMS, PT_REUSE_STRICT };
 enum { PT_TORCH_ON, PT_TORCH_OFF };
 enum { PT_RECLAIM_DROP, PT_RECLAIM_FREE, PT_RECLAIM_EXIT };
 
-/* Reads `environment` (as environ). Complaints go to stderr. Called once, before any other thread of ours. */
+/* Reads `environment` (as environ), unless the program has rights that its caller has not. Complaints go to stderr.
+ * Called once, before any other thread of ours. */
 void pt_options_load(char **environment);
 
 /* CHOICE: index of the value; SET: bits; NUMBER: the number. */

@@ -317,7 +317,7 @@ static char directory[4096];
 
 __attribute__((constructor)) static void remember_directory(void)
 {
-    const char *pattern = getenv("PINTENSOR_REPORT");
+    const char *pattern = secure_getenv("PINTENSOR_REPORT");
     if (pattern != NULL && pattern[0] != '\0' && pattern[0] != '/' && getcwd(directory, sizeof directory) == NULL) {
         directory[0] = '\0';
     }
