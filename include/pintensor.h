@@ -16,7 +16,7 @@
  * async-signal-safe, except pintensor_report().
  *
  * Fork: a child owns nothing of its parent's blocks and may pin its own. It sees them as any copied memory; if the parent had
- * a CUDA driver running when it pinned its first block, as memory that both share.
+ * a CUDA driver running when it pinned its first block, as memory that both share: what the child writes, the parent reads.
  *
  * Environment: the options in pintensor(1) apply to linked programs as well.
  *
