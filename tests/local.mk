@@ -30,6 +30,7 @@ preload_tests = \
 	tests/preload_symbolic.sh \
 	tests/preload_link.sh \
 	tests/preload_rights.sh \
+	tests/preload_hostile.sh \
 	tests/preload_harm.sh \
 	tests/preload_leaf.sh \
 	tests/preload_leaves.sh \

@@ -67,25 +67,39 @@ static bool parse(unsigned o, const char *value, uint64_t *out)
     return false;
 }
 
+/* The beginning of what somebody wrote: as much as a line has room for. */
+struct shown {
+    char text[64];
+};
+
+static struct shown show(const char *s, size_t len)
+{
+    struct shown shown;
+    bool fits = len < sizeof shown.text;
+    size_t most = sizeof shown.text - sizeof "...";
+    memcpy(shown.text, s, fits ? len : most);
+    strcpy(shown.text + (fits ? len : most), fits ? "" : "...");
+    return shown;
+}
+
 static void complain_value(unsigned o, const char *value)
 {
+    struct shown shown = show(value, strlen(value));
     switch (options[o].kind) {
     case NUMBER:
-        pt_log("%s%s=%s is not a whole number from 0 to %s; using %s", PREFIX, options[o].name, value,
+        pt_log("%s%s=%s is not a whole number from 0 to %s; using %s", PREFIX, options[o].name, shown.text,
                options[o].values, options[o].value);
         break;
     default:
-        pt_log("%s%s=%s is not one of %s; using %s", PREFIX, options[o].name, value, options[o].values,
+        pt_log("%s%s=%s is not one of %s; using %s", PREFIX, options[o].name, shown.text, options[o].values,
                options[o].value);
     }
 }
 
 static void complain_name(const char *entry, size_t len)
 {
-    char name[64];
-    len = len < sizeof name - 1 ? len : sizeof name - 1;
-    memcpy(name, entry, len);
-    name[len] = '\0';
+    struct shown shown = show(entry, len);
+    const char *name = shown.text;
     unsigned best = 0;
     for (unsigned o = 1; o < PT_OPTION_COUNT; o++) {
         if (pt_text_distance(name, options[o].name) < pt_text_distance(name, options[best].name)) {

@@ -5,6 +5,7 @@
 #include "memory/owner.h"
 #include "report/report.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,21 +22,33 @@ void pt_shutdown_status(int status, void *unused)
     pt_held_begin();
 }
 
-/* Returns the sections that were not empty. */
+/* Returns the sections that are not empty; *error: why not all of it was written. */
+static unsigned write_report(int fd, int *error)
+{
+    static char buf[4096];
+    struct pt_report r;
+    struct pt_text out;
+    pt_report_of_table(&r);
+    pt_text_init(&out, buf, sizeof buf, fd);
+    pt_text_wait_most(&out, REPORT_PATIENCE);
+    unsigned sections = pt_report_write(&r, &out);
+    pt_text_flush(&out);
+    *error = out.failed;
+    return sections;
+}
+
+/* The same, once. */
 static unsigned report(void)
 {
     pt_held_begin();
     if (atomic_exchange(&reported, true)) {
         return 0;
     }
-    static char buf[4096];
-    struct pt_report r;
-    struct pt_text out;
-    pt_report_of_table(&r);
-    pt_text_init(&out, buf, sizeof buf, pt_report_open());
-    pt_text_wait_most(&out, REPORT_PATIENCE);
-    unsigned sections = pt_report_write(&r, &out);
-    pt_text_flush(&out);
+    int error, instead;
+    unsigned sections = write_report(pt_report_open(), &error);
+    if (error != 0 && error != ETIMEDOUT && (instead = pt_report_open_instead(error)) >= 0) { /* a full disk, say */
+        (void)write_report(instead, &error);
+    }
     return sections;
 }
 

@@ -342,14 +342,19 @@ static void write_path(struct pt_text *t, const char *pattern)
     }
 }
 
-static __attribute__((noinline)) void complain(const char *path)
+static char path[2 * sizeof directory]; /* empty: it goes to stderr */
+
+int pt_report_open_instead(int error)
 {
-    pt_log("cannot write the report to %s (errno %d): here it is instead", path, errno);
+    if (path[0] == '\0') {
+        return -1;
+    }
+    pt_log("cannot write the report to %s (errno %d): here it is instead", path, error);
+    return pt_log_fd();
 }
 
 int pt_report_open(void)
 {
-    static char path[2 * sizeof directory];
     const char *pattern = pt_option_text(PT_OPTION_REPORT);
     if (pattern[0] == '\0') {
         return pt_log_fd();
@@ -359,9 +364,5 @@ int pt_report_open(void)
     write_path(&t, pattern);
     /* A pipe without a reader is an error, and no terminal becomes this process's. */
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
-    if (fd < 0) {
-        complain(path);
-        return pt_log_fd();
-    }
-    return fd;
+    return fd >= 0 ? fd : pt_report_open_instead(errno);
 }

@@ -26,4 +26,8 @@ unsigned pt_report_write(const struct pt_report *r, struct pt_text *out);
  * so), -1 if stderr is no more. The process's end calls it, once. */
 int pt_report_open(void);
 
+/* The file did not take it (errno `error`): says so, and returns where it goes instead, or -1: it was not for a file.
+ */
+int pt_report_open_instead(int error);
+
 #endif
