@@ -16,6 +16,15 @@ fresh_cache
 run env -u CXX PATH=/nowhere "$work/fake_torch" "$cuda" one
 fails 'no compiler' "$version" 'no C++ compiler was found' 'Install g++'
 is 'no compiler: nothing is left' "$(cached)" bridge.lock
+cp /bin/true "$work/busy"
+exec 9>>"$work/busy" # a program that is being written cannot be started
+run env CXX="$work/busy" PATH=/nowhere "$work/fake_torch" "$cuda" one
+exec 9>&-
+fails 'a compiler that cannot be started' 'the C++ compiler could not be started' 'ulimit -u'
+is 'a compiler that cannot be started: nothing is left' "$(cached)" bridge.lock
+run bash -c "exec '$work/fake_torch' '$cuda' one <&- 2>&-"
+is 'no stdin, no stderr' "$status $out" '0 ours'
+rm -rf "$work/cache"
 run env CXX='/nowhere/g++ -pipe' PATH="$PATH" "$work/fake_torch" "$cuda" one
 is 'a CXX that is not there: the usual ones serve' "$status $out" '0 ours'
 

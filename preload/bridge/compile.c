@@ -99,7 +99,10 @@ static enum compile_end wait_for(pid_t pid)
 enum compile_end compile_run_program(char *const *argv, const char *log, int lock)
 {
     pid_t pid;
-    return spawn(&pid, argv, log, lock) == 0 ? wait_for(pid) : COMPILE_NO_COMPILER;
+    int error = spawn(&pid, argv, log, lock);
+    return error == 0                                               ? wait_for(pid)
+           : error == ENOENT || error == ENOTDIR || error == EACCES ? COMPILE_NO_COMPILER
+                                                                    : COMPILE_NOT_STARTED;
 }
 
 enum compile_end compile_run(const char *const *arguments, const char *log, int lock)
@@ -107,6 +110,7 @@ enum compile_end compile_run(const char *const *arguments, const char *log, int 
     static const char *const usual[] = {"c++", "g++", "clang++"};
     static char words[1024], *argv[WORDS + ARGUMENTS + 1];
     const char *wanted = secure_getenv("CXX");
+    enum compile_end none = COMPILE_NO_COMPILER;
     unsigned first = wanted != NULL && wanted[0] != '\0' ? 0 : 1;
     for (unsigned i = first; i <= sizeof usual / sizeof usual[0]; i++) {
         struct pt_text t;
@@ -127,9 +131,10 @@ enum compile_end compile_run(const char *const *arguments, const char *log, int 
         }
         argv[n] = NULL;
         enum compile_end end = compile_run_program(argv, log, lock);
-        if (end != COMPILE_NO_COMPILER) {
+        if (end != COMPILE_NO_COMPILER && end != COMPILE_NOT_STARTED) {
             return end;
         }
+        none = end == COMPILE_NOT_STARTED ? end : none;
     }
-    return COMPILE_NO_COMPILER;
+    return none;
 }

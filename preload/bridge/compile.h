@@ -6,7 +6,8 @@ enum compile_end {
     COMPILE_DONE, /* or nobody knows how it ended, as where the program ignores SIGCHLD: see what there is */
     COMPILE_FAILED,
     COMPILE_TOO_LONG,
-    COMPILE_NO_COMPILER
+    COMPILE_NO_COMPILER,
+    COMPILE_NOT_STARTED /* it is there, but no process could be had for it */
 };
 
 /* Runs $CXX, else c++, g++ or clang++, with these arguments (NULL ends them). What it says goes to the file `log`.

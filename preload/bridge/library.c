@@ -193,7 +193,8 @@ static bool fits(const struct files *f, int lock)
     if (compile_run(arguments, f->said, lock) != COMPILE_DONE) {
         return false;
     }
-    if (compile_run_program((char *const *)(uintptr_t)argv, f->said, lock) == COMPILE_NO_COMPILER) {
+    enum compile_end end = compile_run_program((char *const *)(uintptr_t)argv, f->said, lock);
+    if (end == COMPILE_NO_COMPILER || end == COMPILE_NOT_STARTED) {
         return true; /* programs cannot be started from there */
     }
     int fd = open(f->said, O_RDONLY | O_CLOEXEC);
@@ -235,6 +236,9 @@ static bool build(const char *log, int lock)
     } else if (end == COMPILE_NO_COMPILER) {
         pt_text_add(&w, "no C++ compiler was found to build it with");
         pt_text_add(&x, "Install g++, or set CXX");
+    } else if (end == COMPILE_NOT_STARTED) {
+        pt_text_add(&w, "the C++ compiler could not be started");
+        pt_text_add(&x, "Allow the program another process (`ulimit -u`)");
     } else if (!good) {
         (void)rename(f.said, log); /* which also keeps others from trying */
         pt_text_add(&w, "%s: see %s",
