@@ -1,4 +1,5 @@
 #include "device/driver.h"
+#include "fake.h"
 #include "life/block.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
@@ -6,38 +7,15 @@
 #include "pintensor.h"
 #include "pool/device_reset.h"
 #include "pool/registration.h"
-#include "suite.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* tests/programs/fake_cuda.c: it ends the process when a rule is broken. */
-static void *library;
-static void (*fake_start)(int);
-static void (*fake_stop)(void);
-static size_t (*fake_count)(char);
-static int (*fake_holds)(const void *, size_t), (*fake_within)(const void *, size_t);
-
-static void load(void)
-{
-    char path[4096];
-    const char *folder = getenv("top_builddir");
-    snprintf(path, sizeof path, "%s/tests/libcuda.so.1", folder != NULL ? folder : ".");
-    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    ck_assert_msg(library != NULL, "%s", dlerror());
-    *(void **)&fake_start = dlsym(library, "fake_start");
-    *(void **)&fake_stop = dlsym(library, "fake_stop");
-    *(void **)&fake_count = dlsym(library, "fake_count");
-    *(void **)&fake_holds = dlsym(library, "fake_holds");
-    *(void **)&fake_within = dlsym(library, "fake_within");
-}
-
 static void start(void)
 {
-    load();
+    fake_load();
     fake_start(2);
 }
 
@@ -71,7 +49,7 @@ END_TEST
 
 START_TEST(a_driver_that_is_not_started_is_left_alone)
 {
-    load();
+    fake_load();
     char *p = pin(MIB);
     ck_assert_uint_eq(vmlck(), MIB);
     ck_assert_uint_eq(fake_count('r'), 0);
@@ -211,16 +189,12 @@ START_TEST(no_thread_of_the_program_waits_for_the_device)
     start();
     setenv("FAKE_CUDA_PATIENCE", "10000", 1); /* whoever else waits */
     static char elsewhere[2][100];
-    void *(*fake_stream)(int) = (void *(*)(int))dlsym(library, "fake_stream");
-    void (*fake_run)(void *) = (void (*)(void *))dlsym(library, "fake_run");
-    int (*copy)(void *, const void *, size_t, int, void *) =
-        (int (*)(void *, const void *, size_t, int, void *))dlsym(library, "cudaMemcpyAsync");
     void *stream = fake_stream(2);
     char *small[2000];
     for (int i = 0; i < 2000; i++) {
         small[i] = pin(8 * KIB);
     }
-    copy(elsewhere[0], elsewhere[1], 100, 1, stream); /* the device is busy */
+    fake_copy(elsewhere[0], elsewhere[1], 100, 1, stream); /* the device is busy */
     for (size_t size = MIB; size < 40 * MIB; size += MIB) {
         unpin(pin(size)); /* each has to go for the next */
     }
@@ -370,7 +344,7 @@ END_TEST
 
 START_TEST(steps_and_mlocked_parts_do_not_mix)
 {
-    load();
+    fake_load();
     ck_assert_int_eq(pt_segments_init(), 0);
     char *plain = pt_segments_take_small(64 * KIB, PT_PAGE);
     fake_start(0);
@@ -393,7 +367,7 @@ END_TEST
 /* Under jemalloc's locks nothing is taken back from the driver, which waits for the device then. */
 START_TEST(a_step_goes_back_by_a_sweep)
 {
-    load();
+    fake_load();
     fake_start(0);
     ck_assert(pt_driver_look());
     ck_assert_int_eq(pt_segments_init(), 0);
@@ -429,9 +403,8 @@ END_TEST
 /* As the door does. */
 static void reset_device(void)
 {
-    int (*reset)(void) = (int (*)(void))dlsym(library, "cudaDeviceReset");
     pt_device_reset_begins();
-    ck_assert_int_eq(reset(), 0);
+    ck_assert_int_eq(fake_reset_device(), 0);
     pt_device_reset_ended();
 }
 
@@ -536,7 +509,6 @@ static void register_all_again(void)
 START_TEST(what_is_going_is_not_registered_again)
 {
     start();
-    void (*fake_when_gone)(void (*)(void)) = (void (*)(void (*)(void)))dlsym(library, "fake_when_gone");
     char *p = pin(8 * MIB), *q = pin(20 * MIB);
     reset_device();
     fake_start(2);

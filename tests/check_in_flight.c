@@ -1,50 +1,22 @@
 #include "device/driver.h"
+#include "fake.h"
 #include "life/block.h"
 #include "life/held.h"
 #include "memory/pin.h"
 #include "pintensor.h"
 #include "pool/pool.h"
 #include "pool/stream_use.h"
-#include "suite.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
-
-/* tests/programs/fake_cuda.c: what a copy reads must not change before it is done, else it ends the process. */
-static void *(*fake_stream)(int);
-static void (*fake_run)(void *), (*fake_capture)(void *, int), (*fake_start)(int);
-static void (*fake_again)(void *), (*fake_refuse)(void *, int), (*fake_callback)(int), (*fake_destroy)(void *);
-static void (*fake_works)(int), (*fake_when_asked)(void (*)(void));
-static void *(*fake_context)(void);
-static size_t (*fake_count)(char);
-static int (*copy)(void *, const void *, size_t, int, void *);
 
 static pintensor_manager manager;
 static char device[8 << 20]; /* stands for the device's memory */
 
 static void start(void)
 {
-    char path[4096];
-    const char *folder = getenv("top_builddir");
-    snprintf(path, sizeof path, "%s/tests/libcuda.so.1", folder != NULL ? folder : ".");
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    ck_assert_msg(library != NULL, "%s", dlerror());
-    *(void **)&fake_start = dlsym(library, "fake_start");
-    *(void **)&fake_stream = dlsym(library, "fake_stream");
-    *(void **)&fake_run = dlsym(library, "fake_run");
-    *(void **)&fake_capture = dlsym(library, "fake_capture");
-    *(void **)&fake_again = dlsym(library, "fake_again");
-    *(void **)&fake_refuse = dlsym(library, "fake_refuse");
-    *(void **)&fake_callback = dlsym(library, "fake_callback");
-    *(void **)&fake_context = dlsym(library, "fake_context");
-    *(void **)&fake_destroy = dlsym(library, "fake_destroy");
-    *(void **)&fake_works = dlsym(library, "fake_works");
-    *(void **)&fake_when_asked = dlsym(library, "fake_when_asked");
-    *(void **)&fake_count = dlsym(library, "fake_count");
-    *(void **)&copy = dlsym(library, "cudaMemcpyAsync");
-    fake_start(1);
+    fake_begin();
     manager = pintensor_manager_create();
 }
 
@@ -66,7 +38,7 @@ static void unpin(pintensor_block *b)
 /* As the door does for a program that copies. */
 static void send(const pintensor_block *b, void *stream)
 {
-    copy(device, b->data, b->bytes, 1, stream);
+    fake_copy(device, b->data, b->bytes, 1, stream);
     ck_assert(pt_stream_use_note(b->data, stream, PT_STREAM_USE_CURRENT, false));
 }
 
@@ -139,11 +111,11 @@ START_TEST(until_the_drop_all_counts)
     start();
     void *stream = fake_stream(1);
     pintensor_block keep = pin(MIB), a = pin(MIB);
-    copy(device, a.data, a.bytes, 1, stream);
+    fake_copy(device, a.data, a.bytes, 1, stream);
     ck_assert(pt_stream_use_note((char *)a.data + 100, stream, 1, true));
     send(&a, stream); /* and nobody makes it less */
     fake_run(stream);
-    copy(device, keep.data, keep.bytes, 1, stream);
+    fake_copy(device, keep.data, keep.bytes, 1, stream);
     unpin(&a);
     ck_assert_ptr_ne(pin(MIB).data, a.data);
     fake_run(stream);
@@ -217,7 +189,7 @@ START_TEST(a_drop_during_a_capture_waits_for_its_end)
     start();
     void *stream = fake_stream(1);
     pintensor_block a = pin(MIB);
-    copy(device, a.data, a.bytes, 1, stream);
+    fake_copy(device, a.data, a.bytes, 1, stream);
     ck_assert(pt_stream_use_note(a.data, stream, 1, true));
     fake_capture(stream, 1);
     unpin(&a);
@@ -271,7 +243,7 @@ START_TEST(strict_waits_for_all_of_the_device)
     void *stream = fake_stream(1);
     size_t size = sizes[_i];
     pintensor_block a = pin(size), other = pin(size);
-    copy(device, a.data, a.bytes, 1, stream); /* of which nobody tells */
+    fake_copy(device, a.data, a.bytes, 1, stream); /* of which nobody tells */
     unpin(&a);
     fake_capture(stream, 1); /* which waiting would end: the fake tells */
     pt_stream_use_capture(1);
@@ -312,7 +284,7 @@ START_TEST(a_program_may_tell)
     start();
     void *stream = fake_stream(1);
     pintensor_block keep = pin(MIB), a = pin(MIB);
-    copy(device, a.data, a.bytes, 1, stream); /* by a way that nobody sees */
+    fake_copy(device, a.data, a.bytes, 1, stream); /* by a way that nobody sees */
     ck_assert_int_eq(pintensor_record_stream((char *)a.data + 5, stream), 0);
     unpin(&a);
     ck_assert_ptr_ne(pin(MIB).data, a.data);
@@ -343,7 +315,7 @@ static void *churn(void *stream)
         pintensor_block b;
         REQUIRE(pintensor_alloc(manager, size, &b) == 0);
         memset(b.data, (int)seed, size < 4096 ? size : 4096);
-        copy(device, b.data, size < 4096 ? size : 4096, 1, stream);
+        fake_copy(device, b.data, size < 4096 ? size : 4096, 1, stream);
         REQUIRE(pt_stream_use_note(b.data, stream, 1, rand_r(&seed) % 2 == 0));
         REQUIRE(pintensor_free_block(manager, &b) == 0);
         if (rand_r(&seed) % 8 == 0) {
@@ -567,7 +539,7 @@ START_TEST(events_that_cannot_be_recorded_do_not_pile_up)
     start();
     void *stream = fake_stream(1);
     pintensor_block a = pin(MIB);
-    copy(device, a.data, a.bytes, 1, stream);
+    fake_copy(device, a.data, a.bytes, 1, stream);
     ck_assert(pt_stream_use_note(a.data, stream, 1, true));
     fake_refuse(stream, 1);
     unpin(&a);
@@ -586,7 +558,7 @@ START_TEST(the_default_stream_is_let_alone_during_captures)
     start();
     void *stream = fake_stream(1);
     pintensor_block a = pin(MIB);
-    copy(device, a.data, a.bytes, 1, NULL);
+    fake_copy(device, a.data, a.bytes, 1, NULL);
     ck_assert(pt_stream_use_note(a.data, NULL, 1, true));
     fake_capture(stream, 1);
     pt_stream_use_capture(1);

@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include "base/thread.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,13 +19,6 @@ void pt_text_init(struct pt_text *t, char *buf, size_t cap, int fd)
 {
     *t = (struct pt_text){.buf = buf, .cap = cap, .fd = fd};
     buf[0] = '\0';
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
 }
 
 /* The signals that a write itself may raise: a pipe nobody reads, RLIMIT_FSIZE, a terminal under `stty tostop`. */
@@ -64,7 +59,7 @@ static void quiet_end(const struct quiet *q, int failed)
 static int wait_for_room(int fd, int64_t until)
 {
     for (;;) {
-        int64_t left = until - now_ns();
+        int64_t left = until - pt_thread_now();
         int ready = poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, left > 0 ? (int)(left / 1000000) + 1 : 0);
         if (ready > 0) {
             return 0; /* or an error, which the write tells */
@@ -90,14 +85,14 @@ static void write_all(struct pt_text *t)
     struct stat is;
     bool socket = fstat(t->fd, &is) == 0 && S_ISSOCK(is.st_mode);
     size_t done = 0;
-    t->until_ns = t->until_ns != 0 ? t->until_ns : now_ns() + PT_TEXT_PATIENCE;
+    t->until_ns = t->until_ns != 0 ? t->until_ns : pt_thread_now() + PT_TEXT_PATIENCE;
     while (done < t->len && t->failed == 0) {
         t->failed = wait_for_room(t->fd, t->until_ns);
         if (t->failed != 0) {
             break;
         }
         ssize_t n = write_part(t->fd, socket, t->buf + done, t->len - done);
-        if (n < 0 && errno == EAGAIN && now_ns() >= t->until_ns) {
+        if (n < 0 && errno == EAGAIN && pt_thread_now() >= t->until_ns) {
             t->failed = ETIMEDOUT;
         } else if (n < 0 && errno == EAGAIN) {
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* less room than it takes */
@@ -127,7 +122,7 @@ void pt_text_flush(struct pt_text *t)
 
 void pt_text_wait_most(struct pt_text *t, int64_t ns)
 {
-    t->until_ns = now_ns() + ns;
+    t->until_ns = pt_thread_now() + ns;
 }
 
 static void put_bytes(struct pt_text *t, const char *s, size_t n)
