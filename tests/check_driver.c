@@ -227,7 +227,7 @@ END_TEST
 
 START_TEST(a_driver_that_registers_nothing_is_asked_once)
 {
-    static const char *const codes[] = {"1:801", "1:800", "1:1"};
+    static const char *const codes[] = {"1:801", "1:800", "1:1", "1:304", "1:2"};
     start();
     catch_stderr();
     setenv("FAKE_CUDA_FAIL", codes[_i], 1);
@@ -252,14 +252,19 @@ END_TEST
 
 START_TEST(a_refusal_that_may_pass_is_not_remembered)
 {
-    static const char *const codes[] = {"1:2", "1:304", "2:1"};
     start();
     catch_stderr();
-    char *a = _i == 2 ? pin(2 * MIB) : NULL; /* then an invalid value is that range's fault */
-    setenv("FAKE_CUDA_FAIL", codes[_i], 1);
-    char *b = pin(4 * MIB);
-    ck_assert(!pt_registration_covers(b));
+    char *a = _i == 1 ? pin(2 * MIB) : NULL; /* then an invalid value is that range's fault */
+    if (_i == 1) {
+        setenv("FAKE_CUDA_FAIL", "2:1", 1);
+    } else {
+        setenv("FAKE_CUDA_MOST", "1000000", 1); /* too much is not all */
+    }
+    for (int i = 0; i < 3; i++) {
+        ck_assert(!pt_registration_covers(pin(4 * MIB)));
+    }
     unsetenv("FAKE_CUDA_FAIL");
+    unsetenv("FAKE_CUDA_MOST");
     ck_assert(pt_registration_covers(pin(8 * MIB)) && (a == NULL || pt_registration_covers(a)));
     ck_assert_str_eq(suite_stderr(), "");
 }
@@ -637,8 +642,8 @@ int main(void)
     tcase_add_test(tests, a_converted_block_is_a_chunk_of_its_own);
     tcase_add_test(tests, no_thread_of_the_program_waits_for_the_device);
     tcase_add_test(tests, what_the_driver_refuses_is_mlocked);
-    tcase_add_loop_test(tests, a_driver_that_registers_nothing_is_asked_once, 0, 3);
-    tcase_add_loop_test(tests, a_refusal_that_may_pass_is_not_remembered, 0, 3);
+    tcase_add_loop_test(tests, a_driver_that_registers_nothing_is_asked_once, 0, 5);
+    tcase_add_loop_test(tests, a_refusal_that_may_pass_is_not_remembered, 0, 2);
     tcase_add_test(tests, one_device_with_other_addresses_is_enough);
     tcase_add_test(tests, large_ranges_go_in_chunks_or_not_at_all);
     tcase_add_test(tests, small_blocks_lie_in_one_registration_each);

@@ -33,7 +33,7 @@ is 'memory that was locked before CUDA came' "$status $(grep -c '^ok' <<<"$out")
 way=context fake_torch
 is 'where a context is, torch is not asked for one' "$status $out" '0 ok - where a context is, torch is not asked for one'
 
-for code in 801 800 1; do
+for code in 801 800 1 304 2; do
     way=refused fake_torch FAKE_CUDA_FAIL="1:$code"
     is "a driver that registers nothing (error $code): torch's serves, nothing stays locked" "$status $out" "0 torch's torch's 0 0"
     is "it costs one line (error $code)" "$(grep -vc '^pintensor: pid\|^  ' <<<"$err") $(grep -c "registers no memory (its error $code)" <<<"$err")" '1 1'
@@ -42,6 +42,8 @@ if [[ $EUID == 0 ]] && command -v prlimit setpriv >/dev/null; then
     capture limited 65536:65536 env LD_PRELOAD="$preload" FAKE_CUDA_FAIL=1:801 "$work/fake_torch" "$cuda" refused
     is "the same with little memlock" "$status $out" "0 torch's torch's 0 0"
 fi
+way=refused fake_torch FAKE_CUDA_MOST=4194304
+is "too much for the driver: torch's serves, nothing stays locked" "$status $out" "0 torch's torch's 0 0"
 way=refused fake_torch FAKE_CUDA_ADDRESSES=2
 is "a device with other addresses: torch's serves" "$status $out" "0 torch's torch's 0 0"
 is 'it costs one line' "$(grep -c . <<<"$err") $(grep -c 'cannot use registered memory' <<<"$err")" '1 1'

@@ -89,6 +89,15 @@ static void refuse(int code)
     }
 }
 
+/* What is refused before anything was registered may have been too much, or all is refused: a page tells, once. It is
+ * kept, since taking it back would wait for the device. */
+static bool registers_no_page(const struct pt_runtime *r)
+{
+    static char page[4096] __attribute__((aligned(4096)));
+    static _Atomic bool asked;
+    return !atomic_exchange(&asked, true) && r->hold(page, sizeof page) != 0;
+}
+
 bool pt_driver_refuses(void)
 {
     const struct pt_runtime *r = row();
@@ -132,7 +141,7 @@ int pt_driver_register(void *p, size_t len)
         if (error != 0) {
             let_go(r, p, done);
         }
-        if (error != 0 && r->refuses_all(error, first)) {
+        if (error != 0 && (r->refuses_all(error, first) || (first && registers_no_page(r)))) {
             refuse(error);
         }
     }

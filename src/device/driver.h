@@ -22,9 +22,9 @@ bool pt_driver_in_use(void);
 /* Whether it has a context now, without which nothing can be registered. */
 bool pt_driver_ready(void);
 
-/* Whether registering is of no use here, ever: the runtime said so when memory was to be registered first, or a device
- * cannot use such memory by the address that the program has. Then what would have served without us serves. One line
- * has said it. Cheap. */
+/* Whether registering is of no use here, ever: the runtime said so, or took not even a page when memory was to be
+ * registered first, or a device cannot use such memory by the address that the program has. Then what would have served
+ * without us serves. One line has said it. Cheap. */
 bool pt_driver_refuses(void);
 
 /* Whether memory can be registered now: it is ready, and does not refuse. */

@@ -184,8 +184,9 @@ static uint32_t make(size_t need, bool apart, bool for_device, int *error)
     pt_lock_enter();
     pt_budget_expect(need);
     pt_lock_leave();
-    uint32_t number = registers ? make_registered(need, apart) : 0;
-    if (number == 0 && !(for_device && pt_driver_refuses())) {
+    bool tries = registers;
+    uint32_t number = tries ? make_registered(need, apart) : 0;
+    if (number == 0 && !(for_device && (tries || pt_driver_refuses()))) {
         number = make_mlocked(need, error);
     }
     if (number == 0) {

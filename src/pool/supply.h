@@ -16,8 +16,7 @@ void pt_supply_look(void);
 
 /* A busy part of `need` locked bytes, whole pages, which are pending in the budget from now on: until they are used, or
  * given up. 0: none can be had, with the errno in *error. `apart`: a chunk of a small one's size, since what is free is
- * too good for it (pt_budget_spares). `for_device`: from a driver that has refused for good, mlocked memory is not
- * wanted either. */
+ * too good for it (pt_budget_spares). `for_device`: what a driver refuses is not to be mlocked instead. */
 uint32_t pt_supply_make(size_t need, bool apart, bool for_device, int *error);
 
 /* The same, neither locked nor pending. */

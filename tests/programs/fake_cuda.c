@@ -23,6 +23,7 @@
  *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
  *
  * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory)
+ * FAKE_CUDA_MOST=BYTES      a registration of more than that fails: out of memory
  * FAKE_CUDA_ADDRESSES=D     device D uses registered memory by other addresses than the program does, as under WSL2
  * FAKE_CUDA_PATIENCE=MS     how long giving a registration back waits for a busy device before that is a broken rule, 10,000
  *                           unless told; 0: it must not meet work at all */
@@ -285,8 +286,12 @@ static int may_call(const char *what)
     return depth > 0 ? OK : INVALID_CONTEXT;
 }
 
-static int fails_now(void)
+static int fails_now(size_t len)
 {
+    const char *most = getenv("FAKE_CUDA_MOST");
+    if (most != NULL && len > strtoul(most, NULL, 10)) {
+        return OUT_OF_MEMORY;
+    }
     const char *fail = getenv("FAKE_CUDA_FAIL"), *colon = fail != NULL ? strchr(fail, ':') : NULL;
     return fail == NULL || ever + 1 < strtoul(fail, NULL, 10) ? OK : colon != NULL ? atoi(colon + 1) : OUT_OF_MEMORY;
 }
@@ -301,7 +306,7 @@ int cuMemHostRegister_v2(void *p, size_t len, unsigned flags)
         error = INVALID_VALUE;
     }
     pthread_mutex_lock(&mutex);
-    if (error == OK && (error = fails_now()) == OK) {
+    if (error == OK && (error = fails_now(len)) == OK) {
         size_t same = place_of(p);
         if (any_reset && same < held_count && held[same].len == len) {
             pthread_mutex_unlock(&mutex);
