@@ -250,6 +250,22 @@ START_TEST(a_driver_that_registers_nothing_is_asked_once)
 }
 END_TEST
 
+/* Populating a GiB takes long. */
+START_TEST(before_much_is_populated_a_page_is_asked_for)
+{
+    start();
+    catch_stderr();
+    ck_assert(pt_driver_look());
+    const size_t len = 1024 * MIB;
+    char *p = pt_pages_reserve_shared(len);
+    setenv("FAKE_CUDA_FAIL", "1", 1);
+    ck_assert_int_eq(pt_pin_register(p, len), -ENODEV);
+    ck_assert(pt_driver_refuses() && pt_driver_error() == 2);
+    ck_assert_uint_eq(fake_count('c'), 1); /* the page alone */
+    ck_assert_uint_eq(lines_of(suite_stderr()), 1);
+}
+END_TEST
+
 START_TEST(a_refusal_that_may_pass_is_not_remembered)
 {
     start();
@@ -643,6 +659,7 @@ int main(void)
     tcase_add_test(tests, no_thread_of_the_program_waits_for_the_device);
     tcase_add_test(tests, what_the_driver_refuses_is_mlocked);
     tcase_add_loop_test(tests, a_driver_that_registers_nothing_is_asked_once, 0, 5);
+    tcase_add_test(tests, before_much_is_populated_a_page_is_asked_for);
     tcase_add_loop_test(tests, a_refusal_that_may_pass_is_not_remembered, 0, 2);
     tcase_add_test(tests, one_device_with_other_addresses_is_enough);
     tcase_add_test(tests, large_ranges_go_in_chunks_or_not_at_all);

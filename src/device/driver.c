@@ -90,12 +90,12 @@ static void refuse(int code)
 }
 
 /* What is refused before anything was registered may have been too much, or all is refused: a page tells, once. It is
- * kept, since taking it back would wait for the device. */
-static bool registers_no_page(const struct pt_runtime *r)
+ * kept, since taking it back would wait for the device. 0, or the runtime's code. */
+static int ask_for_a_page(const struct pt_runtime *r)
 {
     static char page[4096] __attribute__((aligned(4096)));
     static _Atomic bool asked;
-    return !atomic_exchange(&asked, true) && r->hold(page, sizeof page) != 0;
+    return atomic_exchange(&asked, true) ? 0 : r->hold(page, sizeof page);
 }
 
 bool pt_driver_refuses(void)
@@ -113,6 +113,20 @@ bool pt_driver_refuses(void)
 bool pt_driver_registers(void)
 {
     return pt_driver_ready() && !pt_driver_refuses();
+}
+
+bool pt_driver_takes_a_page(void)
+{
+    const struct pt_runtime *r = row();
+    int saved;
+    if (!pt_driver_refuses() && made == 0 && r != NULL && r->enter(&saved)) {
+        int code = ask_for_a_page(r);
+        r->leave(saved);
+        if (code != 0) {
+            refuse(code);
+        }
+    }
+    return !pt_driver_refuses();
 }
 
 /* ---- using it ---- */
@@ -141,7 +155,7 @@ int pt_driver_register(void *p, size_t len)
         if (error != 0) {
             let_go(r, p, done);
         }
-        if (error != 0 && (r->refuses_all(error, first) || (first && registers_no_page(r)))) {
+        if (error != 0 && (r->refuses_all(error, first) || (first && ask_for_a_page(r) != 0))) {
             refuse(error);
         }
     }

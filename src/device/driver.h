@@ -27,6 +27,10 @@ bool pt_driver_ready(void);
  * without us serves. One line has said it. Cheap. */
 bool pt_driver_refuses(void);
 
+/* Before much is populated: false if it takes not even a page, and so refuses. Asks once, and only if nothing was
+ * registered before. */
+bool pt_driver_takes_a_page(void);
+
 /* Whether memory can be registered now: it is ready, and does not refuse. */
 bool pt_driver_registers(void);
 

@@ -14,6 +14,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Populating more than that takes too long to hear afterwards that the driver registers nothing. */
+#define ASK_FIRST ((size_t)256 << 20)
+
 static _Atomic size_t locked;
 static __thread int last_error;
 
@@ -64,7 +67,7 @@ void pt_pin_release(void *p, size_t len)
 
 int pt_pin_register(void *p, size_t len)
 {
-    if (!pt_driver_registers()) {
+    if (!pt_driver_registers() || (len >= ASK_FIRST && !pt_driver_takes_a_page())) {
         return -ENODEV;
     }
     pt_prefault(p, len);
