@@ -1,5 +1,6 @@
 /* libc's doors: the ways a process ends, so that the report comes out of each, and mlock, which tells of ops that no
  * preload can reach. Everything is passed on unchanged. */
+#include "base/libraries.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "deepspeed.h"
@@ -8,8 +9,9 @@
 #include "stock.h"
 
 #include <assert.h>
-#include <dlfcn.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,70 +21,94 @@
 
 #define DOOR __attribute__((visibility("default")))
 
-/* Looked up early: these may be called from a signal handler, where dlsym() must not be. */
+typedef void assert_function(const char *what, const char *file, unsigned line, const char *function);
+
+/* Looked up once, before main: these may be called from a signal handler, from a forked child, or by a malloc. NULL:
+ * there is none, and the kernel is asked. */
 static struct {
-    void (*abort)(void);
+    void (*exit)(int);
     void (*_exit)(int);
+    void (*quick_exit)(int);
+    void (*abort)(void);
+    assert_function *assert_fail;
+    int (*mlock)(const void *, size_t);
+    _Atomic bool known;
 } next;
 
 __attribute__((constructor)) static void look_up(void)
 {
-    next.abort = (void (*)(void))stock_next("abort");
-    next._exit = (void (*)(int))stock_next("_exit");
+    if (!next.known) { /* else a library's constructor called, which ran before ours */
+        *(void **)&next.exit = stock_next("exit");
+        *(void **)&next._exit = stock_next("_exit");
+        *(void **)&next.quick_exit = stock_next("quick_exit");
+        *(void **)&next.abort = stock_next("abort");
+        *(void **)&next.assert_fail = stock_next("__assert_fail");
+        *(void **)&next.mlock = stock_next("mlock");
+        next.known = true;
+    }
 }
 
-static _Noreturn void end(int status)
+static _Noreturn void end(void (*way)(int), int status)
 {
-    if (next._exit == NULL) {
-        look_up(); /* a library's constructor, which ran before ours */
+    if (way != NULL) {
+        way(status);
     }
-    next._exit(status);
-    __builtin_unreachable();
+    for (;;) {
+        syscall(SYS_exit_group, status);
+    }
 }
 
 DOOR _Noreturn void exit(int status)
 {
-    void (*real)(int) = (void (*)(int))stock_next("exit");
+    look_up();
     pt_shutdown_status(status, NULL);
-    real(status);
-    __builtin_unreachable();
+    end(next.exit, next.exit != NULL ? status : pt_shutdown_now(status));
 }
 
 DOOR _Noreturn void _exit(int status)
 {
-    end(pt_shutdown_now(status));
+    look_up();
+    end(next._exit, pt_shutdown_now(status));
 }
 
 DOOR _Noreturn void _Exit(int status)
 {
-    end(pt_shutdown_now(status));
+    look_up();
+    end(next._exit, pt_shutdown_now(status));
 }
 
 DOOR _Noreturn void quick_exit(int status)
 {
-    void (*real)(int) = (void (*)(int))stock_next("quick_exit");
-    real(pt_shutdown_now(status));
-    __builtin_unreachable();
+    look_up();
+    end(next.quick_exit, pt_shutdown_now(status));
+}
+
+static _Noreturn void die(void)
+{
+    if (next.abort != NULL) {
+        next.abort();
+    }
+    (void)signal(SIGABRT, SIG_DFL);
+    syscall(SYS_kill, (int)getpid(), SIGABRT);
+    end(NULL, 127);
 }
 
 DOOR _Noreturn void abort(void)
 {
-    if (next.abort == NULL) {
-        look_up();
-    }
+    look_up();
     (void)pt_shutdown_now(1);
-    next.abort();
-    __builtin_unreachable();
+    die();
 }
 
 /* glibc's own assert aborts without coming through the door above. */
 DOOR _Noreturn void __assert_fail(const char *what, const char *file, unsigned line, const char *function)
 {
-    void (*real)(const char *, const char *, unsigned, const char *) =
-        (void (*)(const char *, const char *, unsigned, const char *))stock_next("__assert_fail");
+    look_up();
     (void)pt_shutdown_now(1);
-    real(what, file, line, function);
-    __builtin_unreachable();
+    if (next.assert_fail != NULL) {
+        next.assert_fail(what, file, line, function);
+    }
+    die();
 }
 
 /* Stock's alloc runs only if its op bypasses the preload: such an op binds its own calls when it is linked. */
@@ -94,34 +120,31 @@ static bool bypasses(const void *caller)
 static void warn_of_unreachable_op(const void *caller)
 {
     enum { REMEMBERED = 8 };
-    static void *_Atomic innocent[REMEMBERED]; /* objects that were looked at already */
+    static _Atomic uintptr_t innocent[REMEMBERED]; /* where objects lie that were looked at already */
     static _Atomic unsigned place;
     static _Atomic bool said;
-    Dl_info info;
-    if (said || deepspeed_in_stock() || dladdr(caller, &info) == 0) {
+    struct pt_library object;
+    if (said || deepspeed_in_stock() || pt_libraries_around(caller, &object) != 0) {
         return;
     }
     for (unsigned i = 0; i < REMEMBERED; i++) {
-        if (innocent[i] == info.dli_fbase) {
+        if (innocent[i] == object.elf.from) {
             return;
         }
     }
     if (!bypasses(caller)) {
-        innocent[place++ % REMEMBERED] = info.dli_fbase;
+        innocent[place++ % REMEMBERED] = object.elf.from;
     } else if (!atomic_exchange(&said, true)) {
         pt_log("warning: %s was linked with -Bsymbolic-functions, so its pinned tensors cannot be served by pintensor "
                "and stay DeepSpeed's. Have it built at first use instead: install DeepSpeed with DS_BUILD_OPS=0 and "
                "LDFLAGS without that flag",
-               info.dli_fname);
+               object.path);
     }
 }
 
 DOOR int mlock(const void *address, size_t len)
 {
-    static int (*_Atomic real)(const void *, size_t);
-    if (real == NULL) {
-        real = (int (*)(const void *, size_t))stock_next("mlock");
-    }
+    look_up();
     warn_of_unreachable_op(__builtin_return_address(0));
-    return real(address, len);
+    return next.mlock != NULL ? next.mlock(address, len) : (int)syscall(SYS_mlock, address, len);
 }

@@ -1,52 +1,41 @@
 #include "stock.h"
 
 #include "base/libraries.h"
-#include "base/log.h"
+#include "base/linker.h"
 
-#include <dlfcn.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <errno.h>
+#include <stddef.h>
+#include <time.h>
+
+enum { PATIENCE_MS = 1000 };
 
 void *stock_of_caller(const void *caller, const char *symbol)
 {
-    Dl_info info;
-    void *found = NULL;
-    if (dladdr(caller, &info) != 0 && info.dli_fname != NULL) {
-        void *object = dlopen(info.dli_fname, RTLD_NOLOAD | RTLD_LAZY);
-        if (object != NULL) {
-            found = dlsym(object, symbol);
-            dlclose(object);
-        }
-    }
-    /* An object that only uses the symbol leads back to this library. */
-    Dl_info ours, theirs;
-    bool is_ours = found != NULL && dladdr(found, &theirs) != 0 && dladdr((void *)stock_of_caller, &ours) != 0 &&
-                   theirs.dli_fbase == ours.dli_fbase;
-    return is_ours ? NULL : found;
+    struct pt_library object;
+    bool known = pt_libraries_around(caller, &object) == 0 && !pt_libraries_is_ours(&object);
+    return known ? pt_elf_symbol(&object.elf, symbol) : NULL;
 }
 
-static void *look_in_library(const void *caller, const char *library, const char *symbol)
+static int look_in_library(const struct pt_library *user, const char *library, const char *symbol, void **out)
 {
-    void *found = dlsym(RTLD_NEXT, symbol);
-    if (found == NULL) {
-        found = stock_of_caller(caller, symbol);
-    }
     struct pt_library loaded;
-    if (found == NULL && pt_libraries_named(library, &loaded)) {
-        void *object = dlopen(loaded.path, RTLD_NOLOAD | RTLD_LAZY);
-        if (object != NULL) {
-            found = dlsym(object, symbol);
-            dlclose(object);
-        }
+    int error = pt_libraries_reached(symbol, true, user, out);
+    if (error == -ENOENT && (error = pt_libraries_named(library, symbol, &loaded)) == 0) {
+        *out = pt_elf_symbol(&loaded.elf, symbol);
     }
-    return found;
+    return error;
 }
 
 /* What is remembered has to stay where it is. */
 static bool keep(void *found)
 {
-    Dl_info info;
-    return dladdr(found, &info) != 0 && dlopen(info.dli_fname, RTLD_NOLOAD | RTLD_LAZY | RTLD_NODELETE) != NULL;
+    struct pt_library object;
+    if (!pt_linker_begin()) {
+        return false;
+    }
+    bool kept = pt_libraries_around(found, &object) == 0 && pt_libraries_keep(&object);
+    pt_linker_end();
+    return kept;
 }
 
 void *stock_of_library(struct stock_memory *memory, const void *caller, const char *library, const char *symbol)
@@ -59,25 +48,30 @@ void *stock_of_library(struct stock_memory *memory, const void *caller, const ch
             return memory->known[i].found;
         }
     }
-    void *found = look_in_library(caller, library, symbol);
-    struct pt_library object;
-    bool lasts = found != NULL && used < MOST && pt_libraries_around(caller, &object) && keep(found);
+    struct pt_library user;
+    bool known = pt_libraries_around(caller, &user) == 0;
+    void *found = NULL;
+    int error;
+    /* The list is in use for moments only, and without an answer the call would fail. */
+    for (int i = 0;
+         (error = look_in_library(known ? &user : NULL, library, symbol, &found)) == -EBUSY && i < PATIENCE_MS; i++) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    bool lasts = error == 0 && known && used < MOST && keep(found);
     /* A place is written once; objects past the last one are looked up each time. */
     unsigned place = lasts ? atomic_fetch_add(&memory->used, 1) : MOST;
     if (place < MOST) {
         memory->known[place].found = found;
-        memory->known[place].len = object.len;
-        atomic_store_explicit(&memory->known[place].from, object.from, memory_order_release);
+        memory->known[place].len = user.elf.len;
+        atomic_store_explicit(&memory->known[place].from, user.elf.from, memory_order_release);
     }
-    return found;
+    return error == 0 ? found : NULL;
 }
 
 void *stock_next(const char *symbol)
 {
-    void *next = dlsym(RTLD_NEXT, symbol);
-    if (next == NULL) {
-        pt_log("this libc has no %s: the process cannot go on", symbol);
-        syscall(SYS_exit_group, 127);
-    }
-    return next;
+    void *next;
+    bool found = pt_libraries_reached(symbol, true, NULL, &next) == 0 ||
+                 pt_libraries_reached(symbol, false, NULL, &next) == 0; /* loaded late, we are the last */
+    return found ? next : NULL;
 }

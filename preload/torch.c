@@ -21,7 +21,6 @@
 #include "stock.h"
 #include "torch_door.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -136,38 +135,53 @@ bool torch_tells(const void *caller)
 static void *torchs;
 static void *_Atomic ours;
 
-static void take_over(void)
+static void *symbol(const char *library, const char *name)
 {
-    static const struct pintensor_bridge_calls calls = {
-        .has_context = pt_driver_ready, .alloc = alloc, .drop = drop, .used = used, .trim = trim, .stats = stats};
-    void *bridge = library_of_bridge();
-    if (bridge == NULL) {
-        return;
+    struct pt_library found;
+    return pt_libraries_named(library, name, &found) == 0 ? pt_elf_symbol(&found.elf, name) : NULL;
+}
+
+/* False: not now. */
+static bool take_over(void)
+{
+    static const struct pintensor_bridge_calls calls = {.has_context = pt_driver_ready,
+                                                        .alloc = alloc,
+                                                        .drop = drop,
+                                                        .used = used,
+                                                        .trim = trim,
+                                                        .stats = stats,
+                                                        .symbol = symbol};
+    struct pt_elf bridge;
+    int error = library_of_bridge(&bridge);
+    if (error != 0) {
+        return error != -EBUSY;
     }
     pintensor_bridge_start_function *start;
-    *(void **)&start = dlsym(bridge, PINTENSOR_BRIDGE_START);
+    *(void **)&start = pt_elf_symbol(&bridge, PINTENSOR_BRIDGE_START);
     struct pintensor_bridge_allocators made;
     const char *why = start != NULL ? start(&calls, &made) : "it is not one";
     if (why != NULL) {
         library_complain(why, "Report this");
-        return;
+        return true;
     }
     struct pt_library cuda;
-    if (pt_libraries_named(TORCH_CUDA, &cuda)) {
-        copier.from = cuda.from;
-        copier.len = cuda.len;
+    if (pt_libraries_named(TORCH_CUDA, NULL, &cuda) == 0) {
+        copier.from = cuda.elf.from;
+        copier.len = cuda.elf.len;
     }
     torchs = made.torchs;
     atomic_store_explicit(&ours, made.ours, memory_order_release);
+    return true;
 }
+
+static _Atomic bool over;
 
 /* Whether this call is the one. Not before CUDA is initialised, which comes first where anything gets pinned; then
  * whether the range is shared memory is decided rightly too. */
 static bool is_the_moment(void)
 {
-    static _Atomic bool over;
     struct pt_library cuda;
-    if (atomic_load_explicit(&over, memory_order_relaxed) || !pt_libraries_named(TORCH_CUDA, &cuda)) {
+    if (atomic_load_explicit(&over, memory_order_relaxed) || pt_libraries_named(TORCH_CUDA, NULL, &cuda) != 0) {
         return false;
     }
     (void)pt_driver_look();
@@ -183,22 +197,13 @@ static bool is_the_moment(void)
 DOOR void *get_host_allocator(int8_t device) __asm__(GET_HOST_ALLOCATOR);
 void *get_host_allocator(int8_t device)
 {
-    static void *_Atomic found;
-    void *real = atomic_load_explicit(&found, memory_order_relaxed);
+    static struct stock_memory memory;
+    void *real = stock_of_library(&memory, CALLER, "libtorch", GET_HOST_ALLOCATOR);
     if (real == NULL) {
-        void *library = dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY);
-        real = library != NULL ? dlsym(library, GET_HOST_ALLOCATOR) : NULL;
-        if (real == NULL) { /* a libtorch in one piece, or by another name */
-            static struct stock_memory memory;
-            real = stock_of_library(&memory, CALLER, "libtorch", GET_HOST_ALLOCATOR);
-        }
-        if (real == NULL) {
-            return NULL;
-        }
-        found = real;
+        return NULL;
     }
-    if (device == CUDA && is_the_moment()) {
-        take_over();
+    if (device == CUDA && is_the_moment() && !take_over()) {
+        over = false;
     }
     void *answer = ((void *(*)(int8_t))real)(device);
     void *instead = device == CUDA ? atomic_load_explicit(&ours, memory_order_acquire) : NULL;
@@ -207,9 +212,9 @@ void *get_host_allocator(int8_t device)
 
 /* ---- DeepSpeed's door, with a torch before 2.11 ---- */
 
-static void *bridge_for_tensors(void)
+static int bridge_for_tensors(struct pt_elf *out)
 {
-    return pt_init_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON ? library_of_bridge() : NULL;
+    return pt_init_wanted() && pt_option(PT_OPTION_TORCH) == PT_TORCH_ON ? library_of_bridge(out) : -ENOENT;
 }
 
 __attribute__((constructor)) static void offer_bridge(void)

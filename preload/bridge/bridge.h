@@ -44,6 +44,10 @@ struct pintensor_bridge_calls {
     uint64_t (*trim)(void);
 
     void (*stats)(struct pintensor_bridge_stats *out);
+
+    /* A function of the library whose file's name begins so; NULL: there is none. Waits for no lock of the dynamic
+     * linker's. */
+    void *(*symbol)(const char *library, const char *name);
 };
 
 /* Both are at::HostAllocator. Whoever asks for `torchs` is to get `ours`, which passes on what is not about its blocks.

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -80,7 +80,7 @@ void cache_file_temporary(char *out, const char *name, const char *ending, int l
 {
     static uint64_t id;
     if (lock < 0 && id == 0) {
-        (void)!getrandom(&id, sizeof id, 0);
+        (void)syscall(SYS_getrandom, &id, sizeof id, 0);
     }
     struct pt_text t;
     pt_text_init(&t, out, PATH, -1);

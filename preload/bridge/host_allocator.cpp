@@ -18,8 +18,6 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/version.h>
 
-#include <dlfcn.h>
-
 #include <array>
 #include <atomic>
 #include <bit>
@@ -70,9 +68,7 @@ Handle handle_of;
 
 bool can_see_streams()
 {
-    void *library = dlopen("libc10_cuda.so", RTLD_NOLOAD | RTLD_LAZY);
-    handle_of =
-        reinterpret_cast<Handle>(library != nullptr ? dlsym(library, "_ZNK3c104cuda10CUDAStream6streamEv") : nullptr);
+    handle_of = reinterpret_cast<Handle>(calls->symbol("libc10_cuda.so", "_ZNK3c104cuda10CUDAStream6streamEv"));
     return handle_of != nullptr;
 }
 
@@ -427,10 +423,10 @@ pintensor_bridge_start(const pintensor_bridge_calls *given, pintensor_bridge_all
         if (stock == nullptr) {
             return "this torch has no allocator of pinned memory for CUDA";
         }
+        calls = given;
         if (!can_see_streams()) {
             return "the streams of this torch cannot be seen";
         }
-        calls = given;
         allocator = new Allocator(stock);
         *out = {.torchs = stock, .ours = static_cast<at::HostAllocator *>(allocator)};
         return nullptr;

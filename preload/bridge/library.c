@@ -1,6 +1,7 @@
 #include "library.h"
 
 #include "base/libraries.h"
+#include "base/linker.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cache_file.h"
@@ -92,13 +93,16 @@ static bool is_known(void)
     return strncmp(torch.version, "2.", 2) == 0 && n >= OLDEST && n <= NEWEST;
 }
 
-static bool find_torch(void)
+static int find_torch(void)
 {
     struct pt_library cpu;
     char *slash;
-    if (!pt_libraries_named("libtorch_cpu.so", &cpu)) {
-        library_complain("libtorch_cpu.so is not loaded", "Report this");
-        return false;
+    int error = pt_libraries_named("libtorch_cpu.so", NULL, &cpu);
+    if (error != 0) {
+        if (error != -EBUSY) {
+            library_complain("libtorch_cpu.so is not loaded", "Report this");
+        }
+        return error;
     }
     struct pt_text t;
     pt_text_init(&t, torch.cpu, sizeof torch.cpu, -1);
@@ -109,14 +113,14 @@ static bool find_torch(void)
     }
     if (!read_version("version.py", "\n__version__ = '") && !read_version("build-version", "\n")) {
         library_complain("neither version.py nor build-version is in its directory", "Install torch from its wheel");
-        return false;
+        return -ENOENT;
     }
     if (!is_known()) {
         library_complain("its host allocator was not looked at (that of torch 2.8 to 2.14 was)",
                          "Use a newer pintensor");
-        return false;
+        return -ENOENT;
     }
-    return true;
+    return 0;
 }
 
 /* ---- building ---- */
@@ -129,8 +133,8 @@ static bool name_bridge(void)
         library_complain("libtorch_cpu.so is not where it was loaded from", "Start the program anew");
         return false;
     }
-    void *c10 = dlopen("libc10.so", RTLD_NOLOAD | RTLD_LAZY);
-    bool new_strings = c10 == NULL || dlsym(c10, "_ZN3c106detail14torchCheckFailEPKcS2_jRKSs") == NULL;
+    struct pt_library c10;
+    bool new_strings = pt_libraries_named("libc10.so", "_ZN3c106detail14torchCheckFailEPKcS2_jRKSs", &c10) != 0;
     struct pt_text t;
     pt_text_init(&t, torch.abi, sizeof torch.abi, -1);
     pt_text_add(&t, "-D_GLIBCXX_USE_CXX11_ABI=%d", new_strings);
@@ -260,24 +264,29 @@ static bool build(const char *log, int lock)
 
 /* ---- having it ---- */
 
-static void *open_bridge(void)
+static int open_bridge(struct pt_elf *out)
 {
-    void *bridge = dlopen(torch.library, RTLD_NOW | RTLD_LOCAL);
-    if (bridge == NULL) {
-        const char *why = dlerror();
+    if (!pt_linker_begin()) {
+        return -EBUSY;
+    }
+    int error = pt_libraries_open(torch.library, out);
+    const char *why = error != 0 ? dlerror() : NULL;
+    if (error != 0) {
         library_complain(why != NULL ? why : "it cannot be loaded",
                          "Delete it to have it built anew, if need be by the compiler in CXX");
     }
-    return bridge;
+    pt_linker_end();
+    return error;
 }
 
-static void *find_or_build(void)
+static int find_or_build(struct pt_elf *out)
 {
     static char log[PATH], why[PATH + 128]; /* one thread comes here, once */
     struct pt_text t;
     pt_text_init(&t, why, sizeof why, -1);
-    if (!find_torch() || !name_bridge()) {
-        return NULL;
+    int error = find_torch();
+    if (error != 0 || !name_bridge()) {
+        return error != 0 ? error : -ENOENT;
     }
     const char *fix = cache_file_directory(&t);
     if (fix == NULL) {
@@ -287,10 +296,10 @@ static void *find_or_build(void)
     }
     if (fix != NULL) {
         library_complain(why, fix);
-        return NULL;
+        return -ENOENT;
     }
     if (cache_file_is_whole(torch.library)) {
-        return open_bridge();
+        return open_bridge(out);
     }
     int lock = cache_file_lock();
     bool there = cache_file_is_whole(torch.library);
@@ -306,21 +315,26 @@ static void *find_or_build(void)
     if (lock >= 0) {
         close(lock);
     }
-    return there ? open_bridge() : NULL;
+    return there ? open_bridge(out) : -ENOENT;
 }
 
-void *library_of_bridge(void)
+int library_of_bridge(struct pt_elf *out)
 {
     enum { NEW = 0, DONE = -1 };
     static _Atomic int state; /* else the process that is at it */
-    static void *_Atomic bridge;
+    static struct pt_elf bridge;
+    static _Atomic int result = -ENOENT;
     int now = NEW, self = (int)getpid();
     if (atomic_compare_exchange_strong(&state, &now, self)) {
-        bridge = find_or_build();
-        state = DONE;
+        result = find_or_build(&bridge);
+        state = result == -EBUSY ? NEW : DONE;
     }
-    while (state == self) {
+    while ((now = state) == self) {
         (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
-    return bridge;
+    int error = now == DONE ? result : now == NEW ? -EBUSY : -ENOENT;
+    if (error == 0) {
+        *out = bridge;
+    }
+    return error;
 }

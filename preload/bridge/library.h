@@ -3,11 +3,12 @@
 #ifndef PRELOAD_LIBRARY_H
 #define PRELOAD_LIBRARY_H
 
-#include <stdbool.h>
+#include "base/elf.h"
 
-/* The bridge's handle, or NULL: one line has said why. The first call takes as long as the compiler does; calls
- * meanwhile wait, and a child that was forked meanwhile gets NULL. */
-void *library_of_bridge(void);
+/* The bridge: 0; or -ENOENT: one line has said why; or -EBUSY: somebody else loads a library just now, ask again. The
+ * first call takes as long as the compiler does; calls meanwhile wait, and a child that was forked meanwhile gets none.
+ */
+int library_of_bridge(struct pt_elf *out);
 
 /* One line: there is no bridge, why, and what to do. */
 void library_complain(const char *why, const char *what_to_do);

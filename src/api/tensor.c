@@ -1,8 +1,8 @@
 #include "api/tensor.h"
 
 #include "base/dtype.h"
+#include "base/libraries.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -32,56 +32,59 @@ static struct {
 
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool loaded; /* only set once libtorch is there: it may come later */
-static void *(*fallback)(void);
+static int (*fallback)(struct pt_elf *out);
 
-void pt_tensor_set_fallback(void *(*library)(void))
+void pt_tensor_set_fallback(int (*library)(struct pt_elf *out))
 {
     fallback = library;
 }
 
-/* NULL if libtorch itself has all that is needed. */
-static void *library_of_the_rest(void *cpu)
+/* -ENOENT also if libtorch itself has all that is needed. */
+static int find_the_rest(const struct pt_elf *cpu, struct pt_elf *rest)
 {
     bool complete = true;
-#define F(result, name, arguments, needed) complete = complete && (!(needed) || dlsym(cpu, #name) != NULL);
+#define F(result, name, arguments, needed) complete = complete && (!(needed) || pt_elf_find(cpu, #name) != NULL);
     FUNCTIONS(F)
 #undef F
-    return complete || fallback == NULL ? NULL : fallback();
+    return complete || fallback == NULL ? -ENOENT : fallback(rest);
 }
 
-static void load(void *cpu, void *c10, void *rest)
+static void load(const struct pt_elf *cpu, const struct pt_elf *c10, const struct pt_elf *rest, void *operator_delete)
 {
-    bool usable = true;
-#define F(result, name, arguments, needed)                                       \
-    *(void **)&torch.name = dlsym(cpu, #name);                                   \
-    if (torch.name == NULL && rest != NULL) {                                    \
-        *(void **)&torch.name = dlsym(rest, #name);                              \
-    }                                                                            \
+    bool usable = operator_delete != NULL;
+#define F(result, name, arguments, needed)                                                                             \
+    *(void **)&torch.name = pt_elf_symbol(cpu, #name);                                                                 \
+    if (torch.name == NULL && rest != NULL) {                                                                          \
+        *(void **)&torch.name = pt_elf_symbol(rest, #name);                                                            \
+    }                                                                                                                  \
     usable = usable && (torch.name != NULL || !(needed));
     FUNCTIONS(F)
 #undef F
-    /* The program's operator delete, which frees what the program's operator new made. */
-    *(void **)&torch.operator_delete = dlsym(RTLD_DEFAULT, "_ZdlPv");
-    if (torch.operator_delete == NULL) {
-        *(void **)&torch.operator_delete = dlsym(cpu, "_ZdlPv");
-    }
-    *(void **)&torch.check_fail = dlsym(c10, "_ZN3c106detail14torchCheckFailEPKcS2_jS2_");
-    torch.usable = usable && torch.operator_delete != NULL;
+    *(void **)&torch.operator_delete = operator_delete;
+    *(void **)&torch.check_fail = pt_elf_symbol(c10, "_ZN3c106detail14torchCheckFailEPKcS2_jS2_");
+    torch.usable = usable;
     atomic_store_explicit(&loaded, true, memory_order_release);
 }
 
+/* Nothing is kept loaded: libtorch never goes away. */
 static bool look_up(void)
 {
     if (!atomic_load_explicit(&loaded, memory_order_acquire)) {
-        void *cpu = dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY);
-        void *c10 = dlopen("libc10.so", RTLD_NOLOAD | RTLD_LAZY);
-        if (cpu == NULL || c10 == NULL) {
-            return false; /* the handles are kept: libtorch never goes away */
+        struct pt_library cpu, c10;
+        struct pt_elf rest;
+        void *operator_delete; /* the program's, which frees what its operator new made */
+        if (pt_libraries_named("libtorch_cpu.so", NULL, &cpu) != 0 ||
+            pt_libraries_named("libc10.so", NULL, &c10) != 0 ||
+            pt_libraries_reached("_ZdlPv", false, &cpu, &operator_delete) == -EBUSY) {
+            return false;
         }
-        void *rest = library_of_the_rest(cpu);
+        int error = find_the_rest(&cpu.elf, &rest);
+        if (error == -EBUSY) {
+            return false;
+        }
         pthread_mutex_lock(&loading);
         if (!atomic_load(&loaded)) {
-            load(cpu, c10, rest);
+            load(&cpu.elf, &c10.elf, error == 0 ? &rest : NULL, operator_delete);
         }
         pthread_mutex_unlock(&loading);
     }

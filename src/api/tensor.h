@@ -3,6 +3,7 @@
 #ifndef PT_TENSOR_H
 #define PT_TENSOR_H
 
+#include "base/elf.h"
 #include "life/block.h"
 
 #include <stdbool.h>
@@ -12,9 +13,9 @@
 /* An at::Tensor*, as libtorch's C functions call it AtenTensorHandle. */
 typedef void *pt_tensor;
 
-/* A library that has those of libtorch's functions that an older torch lacks; NULL: there is none. Asked once at most,
- * at the first tensor, with no lock held, and takes its time. */
-void pt_tensor_set_fallback(void *(*library)(void));
+/* A library that has those of libtorch's functions that an older torch lacks: 0, -ENOENT (there is none), or -EBUSY
+ * (not now). Asked until it knows, from the first tensor on, with no lock held, and takes its time. */
+void pt_tensor_set_fallback(int (*library)(struct pt_elf *out));
 
 /* Whether this process's libtorch can make tensors with deleters from C (2.11 or newer, or with that library). */
 bool pt_tensor_usable(void);

@@ -1,13 +1,23 @@
 #include "base/thread.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stddef.h>
 #include <time.h>
+
+/* What pthread_atfork() calls, in glibc. */
+extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void), void *dso);
+extern char __dso_handle[] __attribute__((visibility("hidden")));
 
 #define SECOND 1000000000
 
 /* Static TLS of the program's libraries, which may be large, comes out of it; what is not touched costs nothing. */
 #define STACK ((size_t)1 << 20)
+
+int pt_thread_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
+{
+    return PT_OLD_LIBC_HAS(__register_atfork) ? __register_atfork(before, parent, child, __dso_handle) : ENOSYS;
+}
 
 bool pt_thread_start(pthread_t *out, void *(*run)(void *), void *argument)
 {
@@ -18,12 +28,12 @@ bool pt_thread_start(pthread_t *out, void *(*run)(void *), void *argument)
         return false;
     }
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigprocmask(SIG_SETMASK, &all, &before);
     (void)pthread_attr_setstacksize(&attributes, STACK);
     (void)pthread_attr_setdetachstate(&attributes, out == NULL ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
     bool started = pthread_create(out != NULL ? out : &thread, &attributes, run, argument) == 0;
     pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     return started;
 }
 

@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* pthread_atfork(), whose own code asks for more than some libcs have. */
+int pt_thread_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
+
 /* Starts a thread with a stack of its own size, whatever the program's default, and with all signals blocked: those are the
  * program's business. `out` NULL: nobody waits for its end. False: none could be had. */
 bool pt_thread_start(pthread_t *out, void *(*run)(void *), void *argument);

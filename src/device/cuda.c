@@ -2,7 +2,6 @@
  * cudaGetLastError(). No header of CUDA is needed: these functions have not changed since CUDA 11. */
 #include "device/runtime.h"
 
-#include <dlfcn.h>
 #include <stdatomic.h>
 
 enum { OK = 0, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, DEINITIALIZED = 4, INVALID_CONTEXT = 201, NOT_READY = 600 };
@@ -62,18 +61,18 @@ static const struct {
                  {&cuda.query, "cuEventQuery"},
                  {&cuda.wait_for_all, "cuCtxSynchronize"}};
 
-static bool bind_functions(void *library)
+static bool bind_functions(const struct pt_elf *library)
 {
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-        void *found = dlsym(library, functions[i].name);
+        void *found = pt_elf_symbol(library, functions[i].name);
         if (found == NULL) {
             return false;
         }
         *(void **)functions[i].place = found;
     }
-    *(void **)&cuda.number_of = dlsym(library, "cuCtxGetId");
-    *(void **)&cuda.identity_of = dlsym(library, "cuStreamGetId");
-    *(void **)&cuda.attribute = dlsym(library, "cuDeviceGetAttribute");
+    *(void **)&cuda.number_of = pt_elf_symbol(library, "cuCtxGetId");
+    *(void **)&cuda.identity_of = pt_elf_symbol(library, "cuStreamGetId");
+    *(void **)&cuda.attribute = pt_elf_symbol(library, "cuDeviceGetAttribute");
     return true;
 }
 

@@ -1,12 +1,11 @@
 #include "device/driver.h"
 
 #include "base/libraries.h"
+#include "base/linker.h"
 #include "base/log.h"
 #include "device/runtime.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <link.h>
 #include <stdatomic.h>
 
 static const struct pt_runtime *const runtimes[] = {&pt_runtime_cuda};
@@ -19,41 +18,47 @@ static __thread int last_error;
 
 /* ---- finding it ---- */
 
-static int count_adds(struct dl_phdr_info *info, size_t size, void *out)
-{
-    (void)size;
-    *(unsigned long long *)out = info->dlpi_adds;
-    return 1;
-}
-
 static const struct pt_runtime *row(void)
 {
     return atomic_load_explicit(&runtime, memory_order_acquire);
 }
 
+/* Whether it is there, and bound. -EBUSY: it may be, but somebody else loads or unloads something just now. */
+static int bind_if_there(const struct pt_runtime *candidate)
+{
+    struct pt_library found;
+    int error = pt_libraries_named(candidate->library, NULL, &found);
+    if (error != 0) {
+        return error;
+    }
+    if (!pt_linker_begin()) {
+        return -EBUSY;
+    }
+    /* Once more: it may have gone. Kept from here on: it has to stay as long as it holds memory. */
+    error = pt_libraries_named(candidate->library, NULL, &found);
+    bool bound = error == 0 && pt_libraries_keep(&found) && candidate->bind(&found.elf);
+    pt_linker_end();
+    return bound ? 0 : error == -EBUSY ? error : -ENOENT;
+}
+
 bool pt_driver_look(void)
 {
     static _Atomic unsigned long long seen;
-    unsigned long long adds = 0; /* libraries loaded so far */
-    if (row() != NULL) {
+    unsigned long long loaded;
+    if (row() != NULL || pt_libraries_loaded(&loaded) != 0 || loaded == seen) {
         return false;
     }
-    (void)dl_iterate_phdr(count_adds, &adds);
-    if (adds == seen) {
-        return false;
-    }
-    seen = adds;
-    for (size_t i = 0; i < sizeof runtimes / sizeof runtimes[0]; i++) {
-        struct pt_library found;
-        /* Never closed again: it has to stay as long as it holds memory. */
-        void *library =
-            pt_libraries_named(runtimes[i]->library, &found) ? dlopen(found.path, RTLD_NOLOAD | RTLD_LAZY) : NULL;
-        if (library != NULL && runtimes[i]->bind(library)) {
+    int error = -ENOENT;
+    for (size_t i = 0; i < sizeof runtimes / sizeof runtimes[0] && error == -ENOENT; i++) {
+        error = bind_if_there(runtimes[i]);
+        if (error == 0) {
             atomic_store_explicit(&runtime, runtimes[i], memory_order_release);
-            return true;
         }
     }
-    return false;
+    if (error != -EBUSY) {
+        seen = loaded;
+    }
+    return error == 0;
 }
 
 bool pt_driver_found(void)

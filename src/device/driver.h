@@ -10,7 +10,8 @@
 #include <stddef.h>
 
 /* Looks whether a runtime's library has come into the process; true if one was found now. Cheap when no library was
- * loaded since. Not to be called with a lock held: it asks the dynamic linker. */
+ * loaded since. Where another thread is loading one, and goes on with that, the next call looks again. Not to be called
+ * with a lock held. */
 bool pt_driver_look(void);
 
 /* Whether pt_driver_look() has found one. Asks nobody: usable with a lock held. */

@@ -3,6 +3,8 @@
 #ifndef PT_RUNTIME_H
 #define PT_RUNTIME_H
 
+#include "base/elf.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,7 +27,7 @@ struct pt_runtime {
     const char *library; /* how the file's name begins */
 
     /* Finds the functions; false if the library lacks one. */
-    bool (*bind)(void *library);
+    bool (*bind)(const struct pt_elf *library);
 
     /* Whether the program has initialised it, in this process (not in one that it was forked from), and it sees a device. */
     bool (*in_use)(void);

@@ -27,6 +27,9 @@ static _Atomic bool python_tells;
 
 static int set_up(void)
 {
+    if (!pt_old_libc_complete()) {
+        return -ENOSYS;
+    }
     /* In a child the parent's table and range stay what they were, read-only by agreement. */
     pt_table_disown();
     python_tells = false;

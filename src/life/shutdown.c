@@ -81,7 +81,7 @@ static void change_status(int status, void *unused)
  * this library is loaded late. */
 __attribute__((constructor)) static void have_last_handler(void)
 {
-    last = on_exit(change_status, NULL) == 0 ? WAITS : ABSENT;
+    last = PT_OLD_LIBC_HAS(on_exit) && on_exit(change_status, NULL) == 0 ? WAITS : ABSENT;
 }
 
 /* The destructor hook. What Python and libtorch had to free, they have freed by now. */

@@ -165,7 +165,7 @@ static int name_to_mib(const char *name, size_t mib[3])
 static int watch_forks(void)
 {
     static bool done; /* children inherit it */
-    int error = done ? 0 : pthread_atfork(before_fork, leave, after_fork_in_child);
+    int error = done ? 0 : pt_thread_at_fork(before_fork, leave, after_fork_in_child);
     done = done || error == 0;
     return -error;
 }

@@ -1,8 +1,8 @@
 #include "memory/owner.h"
 
+#include "base/thread.h"
 #include "memory/pages.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -38,7 +38,7 @@ static struct mark *mark(void)
     if (m == NULL) {
         bool wiped;
         struct mark *fresh = pt_pages_owner_mark(&wiped);
-        if (fresh == NULL || (!wiped && pthread_atfork(NULL, NULL, forget_in_child) != 0)) {
+        if (fresh == NULL || (!wiped && pt_thread_at_fork(NULL, NULL, forget_in_child) != 0)) {
             return NULL;
         }
         if (!wiped) {

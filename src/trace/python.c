@@ -1,6 +1,7 @@
 #include "trace/python.h"
 
-#include <dlfcn.h>
+#include "base/libraries.h"
+
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -60,12 +61,14 @@ void pt_python_init(void)
     usable = true;
     atomic_store(&holders, 0);
     atomic_store(&gone, false);
-#define F(result, name, arguments, needed)                        \
-    *(void **)&py.name = dlsym(RTLD_DEFAULT, #name);              \
+    struct pt_library python;
+    bool there = pt_libraries_with("Py_IsInitialized", &python) == 0;
+#define F(result, name, arguments, needed)                                                                             \
+    *(void **)&py.name = there ? pt_elf_symbol(&python.elf, #name) : NULL;                                             \
     usable = usable && (py.name != NULL || !(needed));
     FUNCTIONS(F)
 #undef F
-    py.none = dlsym(RTLD_DEFAULT, "_Py_NoneStruct");
+    py.none = there ? pt_elf_symbol(&python.elf, "_Py_NoneStruct") : NULL;
     usable = usable && py.none != NULL;
 }
 

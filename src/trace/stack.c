@@ -1,5 +1,6 @@
 #include "trace/stack.h"
 
+#include "base/linker.h"
 #include "base/options.h"
 #include "ledger/table.h"
 #include "trace/symbol.h"
@@ -24,6 +25,22 @@ static struct {
     size_t used;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
+/* glibc loads its unwinder at the first call: when nobody else is loading something. */
+static bool have_unwinder(void)
+{
+    static _Atomic bool loaded;
+    if (pt_option(PT_OPTION_STACK) != PT_STACK_FULL) {
+        return false;
+    }
+    if (!loaded && pt_linker_begin()) {
+        void *one;
+        (void)backtrace(&one, 1);
+        pt_linker_end();
+        loaded = true;
+    }
+    return loaded;
+}
+
 void pt_stack_init(void)
 {
     pthread_mutex_init(&state.mutex, NULL);
@@ -31,19 +48,18 @@ void pt_stack_init(void)
         memset(state.slots, 0, sizeof state.slots);
         state.used = 0;
     }
-    if (pt_option(PT_OPTION_STACK) == PT_STACK_FULL) {
-        void *one;
-        (void)backtrace(&one, 1); /* loads the unwinder now, not in the middle of an allocation */
-    }
+    (void)have_unwinder();
 }
 
 /* PINTENSOR_STACK=full: from the caller outwards; frames of our own say nothing to the reader. */
 static unsigned native_frames(struct pt_stack *s)
 {
-    if (pt_option(PT_OPTION_STACK) != PT_STACK_FULL) {
+    /* Older unwinders go through the list of objects. */
+    if (!have_unwinder() || !pt_linker_list_begin()) {
         return 0;
     }
     int found = backtrace(s->native, PT_STACK_NATIVE_MOST);
+    pt_linker_list_end();
     unsigned n = found > 0 ? (unsigned)found : 0, first = 0;
     while (first < n && s->native[first] != s->caller) {
         first++;

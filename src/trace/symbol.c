@@ -1,8 +1,9 @@
 #include "trace/symbol.h"
 
+#include "base/libraries.h"
 #include "base/text.h"
 
-#include <dlfcn.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -68,24 +69,32 @@ static void plain_name(const char *symbol, char *out, size_t size)
     pt_text_add(&t, "%s", symbol);
 }
 
-/* Name of the code at a return address, and of the object it lies in. No lock held: dladdr takes the loader's. */
+/* Of the program the linker tells no path, but libc its name. */
+static const char *file_of(const struct pt_library *object)
+{
+    const char *path = object->path[0] != '\0' ? object->path : program_invocation_name;
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
 void pt_symbol_native(const void *pc, char *symbol, char *object, size_t size)
 {
-    Dl_info info;
+    struct pt_library around;
     struct pt_text t;
+    uintptr_t begins;
     symbol[0] = object[0] = '\0';
-    if (pc == NULL || dladdr((const char *)pc - 1, &info) == 0 || info.dli_fname == NULL) {
+    if (pc == NULL || pt_libraries_around((const char *)pc - 1, &around) != 0) {
         return;
     }
-    const char *slash = strrchr(info.dli_fname, '/');
     pt_text_init(&t, object, size, -1);
-    pt_text_add(&t, "%s", slash != NULL ? slash + 1 : info.dli_fname);
-    if (info.dli_sname != NULL) {
-        plain_name(info.dli_sname, symbol, size - 20);
+    pt_text_add(&t, "%s", file_of(&around));
+    const char *name = pt_elf_name_of(&around.elf, (uintptr_t)pc - 1, &begins);
+    if (name != NULL) {
+        plain_name(name, symbol, size - 20);
         pt_text_init(&t, symbol + strlen(symbol), 20, -1);
-        pt_text_add(&t, "+0x%x", (uint64_t)((uintptr_t)pc - (uintptr_t)info.dli_saddr));
+        pt_text_add(&t, "+0x%x", (uint64_t)((uintptr_t)pc - begins));
     } else {
         pt_text_init(&t, symbol, size, -1);
-        pt_text_add(&t, "+0x%x", (uint64_t)((uintptr_t)pc - (uintptr_t)info.dli_fbase));
+        pt_text_add(&t, "+0x%x", (uint64_t)((uintptr_t)pc - around.elf.from));
     }
 }

@@ -1,4 +1,4 @@
-/* What people call files and functions. No lock is held: the loader's may be taken. */
+/* What people call files and functions. */
 #ifndef PT_SYMBOL_H
 #define PT_SYMBOL_H
 
@@ -16,7 +16,8 @@ bool pt_symbol_is_library(const char *file);
 /* A file relative to the packages or to the working directory. Points into `file`. */
 const char *pt_symbol_short_path(const char *file);
 
-/* The symbol before a return address, with the offset, and the object it lies in; empty if unknown. */
+/* The symbol before a return address, with the offset, and the object it lies in; empty if unknown. The address is one
+ * of this thread's own stack, so its object stays. */
 void pt_symbol_native(const void *pc, char *symbol, char *object, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
 /* What src/frames.c makes of the interpreter it is loaded into, for tests/python/frames.py, which calls in with the GIL
- * (PyDLL) or without it (CDLL). It holds copies of frames.c and python.c: nothing of the preload's. */
+ * (PyDLL) or without it (CDLL). It holds copies of frames.c, python.c and what these need: nothing of the preload's. */
 #include "trace/frames.h"
 
 #include <stdatomic.h>

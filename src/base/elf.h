@@ -1,0 +1,38 @@
+/* The symbols of a loaded object, read from its own tables: no call of the dynamic linker, which takes locks,
+ * allocates, and may be wrapped by somebody else. The object has to stay loaded meanwhile. A leaf. */
+#ifndef PT_ELF_H
+#define PT_ELF_H
+
+#include <link.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pt_elf {
+    uintptr_t base;      /* what its addresses count from */
+    uintptr_t from, len; /* all of its segments lie there */
+    const ElfW(Dyn) * dynamic;
+    const ElfW(Sym) * symbols;
+    const char *strings;
+    const uint32_t *gnu_hash, *hash; /* either may be NULL */
+    const ElfW(Half) * versions;     /* or NULL */
+};
+
+/* False: it has no symbols. `from` and `len` are told all the same. */
+bool pt_elf_of_headers(uintptr_t base, const ElfW(Phdr) * headers, unsigned count, struct pt_elf *out);
+
+/* Likewise, of an object whose place is known. */
+bool pt_elf_of_map(const struct link_map *map, uintptr_t from, uintptr_t len, struct pt_elf *out);
+
+/* What it defines under that name, of several versions the default one; or NULL. */
+const ElfW(Sym) * pt_elf_find(const struct pt_elf *elf, const char *name);
+
+/* The address of that function or object; or NULL. */
+void *pt_elf_symbol(const struct pt_elf *elf, const char *name);
+
+/* The name and the beginning of what it exports around this address; NULL: there is none. */
+const char *pt_elf_name_of(const struct pt_elf *elf, uintptr_t address, uintptr_t *begins);
+
+/* The names of what it was linked with: the one after `last`, which is NULL at first; NULL: that was all. */
+const char *pt_elf_next_needed(const struct pt_elf *elf, const ElfW(Dyn) * *last);
+
+#endif
