@@ -2,6 +2,7 @@
 check_suites = \
 	tests/check_text \
 	tests/check_options \
+	tests/check_libraries \
 	tests/check_segments \
 	tests/check_arena \
 	tests/check_free_cache \
@@ -31,6 +32,8 @@ preload_tests = \
 	tests/preload_link.sh \
 	tests/preload_rights.sh \
 	tests/preload_hostile.sh \
+	tests/preload_linker.sh \
+	tests/preload_old_libc.sh \
 	tests/preload_harm.sh \
 	tests/preload_leaf.sh \
 	tests/preload_leaves.sh \
@@ -44,6 +47,7 @@ core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
 tests_check_text_LDADD = $(core_libs)
 tests_check_options_LDADD = $(core_libs)
+tests_check_libraries_LDADD = $(core_libs)
 tests_check_segments_LDADD = $(core_libs)
 tests_check_arena_LDADD = $(suite_libs)
 tests_check_free_cache_LDADD = $(core_libs)
@@ -108,6 +112,9 @@ EXTRA_DIST += \
 	preload/bridge/try_bridge.cpp \
 	tests/programs/many_mappings.c \
 	tests/programs/linked.c \
+	tests/programs/linker.c \
+	tests/programs/locking_malloc.c \
+	tests/programs/wraps_dlsym.c \
 	tests/programs/harm.c \
 	tests/programs/aborts_early.c \
 	tests/programs/leaves.c \

@@ -108,7 +108,10 @@ int pt_init(void)
         pt_options_load(environ);
     }
     int error = pt_option_enabled() ? set_up() : -ENODEV;
-    if (error != 0 && pt_option_enabled()) {
+    if (error == -ENOSYS) {
+        pt_log("this libc lacks what is needed (glibc 2.17, before 2.34 with libpthread and libdl): this process goes on without "
+               "pintensor");
+    } else if (error != 0 && pt_option_enabled()) {
         pt_log("cannot start (errno %d): this process goes on without pintensor", -error);
     }
     pt_owner_done(error == 0);
