@@ -70,6 +70,11 @@ run "$python" "$pythons/pin.py" 'a child that pins'
 is "Python's child that pins reports for itself" "$(reports_in "$err")" 2
 run env PINTENSOR_ENABLE=off "$work/ends" return
 is 'switched off: nothing is pinned, nothing said' "$err" 'nothing is pinned'
+if unshare -rpf true 2>/dev/null; then
+    run unshare -rpf "$work/ends" "a child with its parent's pid"
+    is "a vforked child with its parent's pid, in a namespace of its own, is silent" "$status $(reports_in "$err")" '3 1'
+    has 'and the report knows of what came after' "$err" 'HELD       3.0 MiB in 2 blocks'
+fi
 
 # --- sections, stacks ------------------------------------------------------------------------
 

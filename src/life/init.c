@@ -109,8 +109,8 @@ int pt_init(void)
     }
     int error = pt_option_enabled() ? set_up() : -ENODEV;
     if (error == -ENOSYS) {
-        pt_log("this libc lacks what is needed (glibc 2.17, before 2.34 with libpthread and libdl): this process goes on without "
-               "pintensor");
+        pt_log("this libc lacks what is needed (glibc 2.17; before 2.34 libpthread and libdl, too): this process goes on "
+               "without pintensor");
     } else if (error != 0 && pt_option_enabled()) {
         pt_log("cannot start (errno %d): this process goes on without pintensor", -error);
     }

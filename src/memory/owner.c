@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -15,7 +16,15 @@ enum { NEW, STARTING, READY, REFUSED };
 
 struct mark {
     _Atomic int state, pid;
+    char seen_as[16]; /* its pid as /proc tells it: in a child's new namespace numbers begin anew, there they do not */
 };
+
+/* Empty where there is no /proc, or one of other processes'. */
+static void see(char out[static 16])
+{
+    ssize_t len = readlink("/proc/self", out, 15);
+    out[len > 0 ? len : 0] = '\0';
+}
 
 static _Atomic(struct mark *) page;
 static _Atomic uint32_t epoch; /* how often this was set up: again in forked children, whose threads have other numbers */
@@ -76,6 +85,7 @@ enum pt_owner_turn pt_owner_begin(void)
     int state = NEW;
     if (atomic_compare_exchange_strong(&m->state, &state, STARTING)) {
         atomic_store(&m->pid, (int)getpid());
+        see(m->seen_as);
         epoch++;
         return PT_OWNER_YOURS;
     }
@@ -99,7 +109,13 @@ bool pt_owner_owns(void)
 
 bool pt_owner_owns_strictly(void)
 {
-    return pt_owner_owns() && atomic_load(&atomic_load(&page)->pid) == (int)getpid();
+    if (!pt_owner_owns() || atomic_load(&page)->pid != (int)getpid()) {
+        return false;
+    }
+    char now[16];
+    const char *then = atomic_load(&page)->seen_as;
+    see(now);
+    return then[0] == '\0' || now[0] == '\0' || strcmp(then, now) == 0;
 }
 
 uint32_t pt_owner_thread(void)

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,12 @@ static void wait_for(pid_t child)
     int status;
     waitpid(child, &status, 0);
     printf("child %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+}
+
+static int leave_with_4(void *unused)
+{
+    (void)unused;
+    _exit(4);
 }
 
 static void nothing(void)
@@ -125,6 +132,17 @@ int main(int argc, char **argv)
         fflush(stdout);
         block[0] = 1;         /* still there, still ours to write */
         pin((size_t)2 << 20); /* and the report is still to come */
+        _exit(3);
+    }
+    HOW("a child with its parent's pid") /* that of 1, for the first of a namespace */
+    {
+        static char stack[65536] __attribute__((aligned(16)));
+        pid_t child = clone(leave_with_4, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_NEWPID | SIGCHLD, NULL);
+        if (child < 0) {
+            return 98;
+        }
+        wait_for(child);
+        pin((size_t)2 << 20);
         _exit(3);
     }
     HOW("a child that pins")
