@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "deepspeed.h"
+#include "life/init.h"
 #include "life/shutdown.h"
 #include "memory/owner.h"
 #include "stock.h"
@@ -111,10 +112,12 @@ DOOR _Noreturn void __assert_fail(const char *what, const char *file, unsigned l
     die();
 }
 
+#define ALLOC "_ZN22deepspeed_pin_tensor_t5allocElRKN3c1013TensorOptionsE"
+
 /* Stock's alloc runs only if its op bypasses the preload: such an op binds its own calls when it is linked. */
 static bool bypasses(const void *caller)
 {
-    return stock_of_caller(caller, "_ZN22deepspeed_pin_tensor_t5allocElRKN3c1013TensorOptionsE") != NULL;
+    return stock_of_caller(caller, ALLOC) != NULL;
 }
 
 static void warn_of_unreachable_op(const void *caller)
@@ -147,4 +150,24 @@ DOOR int mlock(const void *address, size_t len)
     look_up();
     warn_of_unreachable_op(__builtin_return_address(0));
     return next.mlock != NULL ? next.mlock(address, len) : (int)syscall(SYS_mlock, address, len);
+}
+
+/* An op that was loaded with RTLD_DEEPBIND calls nothing of ours, so it is looked for at the end, in the process that
+ * was started with us. */
+static int started;
+
+__attribute__((constructor)) static void remember_process(void)
+{
+    started = (int)getpid();
+}
+
+__attribute__((destructor)) static void warn_of_deeply_bound_op(void)
+{
+    struct pt_library op;
+    if (started == (int)getpid() && pt_libraries_bound_to_itself(ALLOC, &op) == 0 && pt_init_wanted()) {
+        pt_log("warning: %s was loaded with RTLD_DEEPBIND, so its pinned tensors could not be served by pintensor and "
+               "were "
+               "DeepSpeed's. Have it loaded without that flag",
+               op.path);
+    }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# An op that was linked with -Bsymbolic-functions never reaches a preload: it must be named, once, in one line.
+# An op that was linked with -Bsymbolic-functions, or loaded with RTLD_DEEPBIND, never reaches a preload: it must be named,
+# once, in one line.
 # shellcheck disable=SC2154
 . "$(dirname "$0")/lib.sh"
 compile fake_job.c job -ldl
@@ -19,6 +20,11 @@ run "$work/job" "$work/normal.so"
 is 'normal: the job runs' "$status $out" '0 pinned'
 lacks 'normal: no such line' "$err" Bsymbolic
 has 'normal: its calls are answered, here by the op for want of torch' "$err" "DeepSpeed's own manager serves it instead"
+
+run "$work/job" "$work/normal.so" deep
+is 'loaded with RTLD_DEEPBIND: the job runs' "$status $out" '0 pinned'
+is 'one line' "$(grep -c . <<<"$err")" 1
+has 'it names the op and the flag' "$err" "pintensor: warning: $work/normal.so was loaded with RTLD_DEEPBIND"
 
 # mlock by somebody else is nobody's business.
 if "$python" -c 'import ctypes' 2>/dev/null; then

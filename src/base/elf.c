@@ -21,6 +21,8 @@ static bool read_dynamic(struct pt_elf *out)
         case DT_GNU_HASH: out->gnu_hash = p; break;
         case DT_HASH: out->hash = p; break;
         case DT_VERSYM: out->versions = p; break;
+        case DT_JMPREL: out->calls = p; break;
+        case DT_PLTRELSZ: out->calls_bytes = d->d_un.d_val; break;
         default: break;
         }
     }
@@ -116,6 +118,17 @@ void *pt_elf_symbol(const struct pt_elf *elf, const char *name)
     void *found = (void *)(elf->base + s->st_value);
     /* One of several functions, and this one tells which. */
     return ELF64_ST_TYPE(s->st_info) == STT_GNU_IFUNC ? ((void *(*)(void))found)() : found;
+}
+
+void *pt_elf_bound(const struct pt_elf *elf, const char *name)
+{
+    for (uintptr_t i = 0; elf->calls != NULL && i < elf->calls_bytes / sizeof *elf->calls; i++) {
+        const ElfW(Sym) *s = &elf->symbols[ELF64_R_SYM(elf->calls[i].r_info)];
+        if (strcmp(elf->strings + s->st_name, name) == 0) {
+            return *(void **)(elf->base + elf->calls[i].r_offset);
+        }
+    }
+    return NULL;
 }
 
 /* ---- by address ---- */

@@ -10,11 +10,14 @@
 struct pt_elf {
     uintptr_t base;      /* what its addresses count from */
     uintptr_t from, len; /* all of its segments lie there */
-    const ElfW(Dyn) * dynamic;
-    const ElfW(Sym) * symbols;
+    const ElfW(Dyn) *dynamic;
+    const ElfW(Sym) *symbols;
     const char *strings;
-    const uint32_t *gnu_hash, *hash; /* either may be NULL */
-    const ElfW(Half) * versions;     /* or NULL */
+    /* These may be NULL. */
+    const uint32_t *gnu_hash, *hash; /* not both */
+    const ElfW(Half) *versions;
+    const ElfW(Rela) *calls; /* where it keeps the addresses of functions that it calls */
+    uintptr_t calls_bytes;
 };
 
 /* False: it has no symbols. `from` and `len` are told all the same. */
@@ -31,6 +34,10 @@ void *pt_elf_symbol(const struct pt_elf *elf, const char *name);
 
 /* The name and the beginning of what it exports around this address; NULL: there is none. */
 const char *pt_elf_name_of(const struct pt_elf *elf, uintptr_t address, uintptr_t *begins);
+
+/* What its own calls of a function that others may define too go to; NULL: it has none, or none that somebody decides
+ * on. */
+void *pt_elf_bound(const struct pt_elf *elf, const char *name);
 
 /* The names of what it was linked with: the one after `last`, which is NULL at first; NULL: that was all. */
 const char *pt_elf_next_needed(const struct pt_elf *elf, const ElfW(Dyn) * *last);

@@ -28,7 +28,7 @@ struct walk {
     uintptr_t address;
     struct {
         const char *const *names;
-        void **const *values;
+        void **values;
         unsigned count;
     } many;
     bool after_us, passed_us;
@@ -110,15 +110,15 @@ static bool fills(struct walk *w, const struct pt_library *object)
 {
     bool all = true;
     for (unsigned i = 0; i < w->many.count; i++) {
-        if (*w->many.values[i] == NULL) {
-            *w->many.values[i] = pt_elf_symbol(&object->elf, w->many.names[i]);
-            all = all && *w->many.values[i] != NULL;
+        if (w->many.values[i] == NULL) {
+            w->many.values[i] = pt_elf_symbol(&object->elf, w->many.names[i]);
+            all = all && w->many.values[i] != NULL;
         }
     }
     return all;
 }
 
-int pt_libraries_find_all(const char *const *names, void **const *values, unsigned count)
+int pt_libraries_find_all(const char *const *names, void **values, unsigned count)
 {
     return walk(&(struct walk){.match = fills, .many = {names, values, count}});
 }
@@ -188,6 +188,17 @@ int pt_libraries_reached(const char *symbol, bool after_us, const struct pt_libr
         error = *out != NULL ? 0 : look_in_needed(symbol, user, out);
     }
     return error;
+}
+
+static bool calls_itself(struct walk *w, const struct pt_library *object)
+{
+    return w->index >= at_start && !pt_libraries_is_ours(object) && defines(w, object) &&
+           pt_elf_bound(&object->elf, w->symbol) == w->value;
+}
+
+int pt_libraries_bound_to_itself(const char *symbol, struct pt_library *out)
+{
+    return walk(&(struct walk){.match = calls_itself, .symbol = symbol, .out = out});
 }
 
 /* ---- the rest ---- */

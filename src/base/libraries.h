@@ -20,8 +20,8 @@ int pt_libraries_named(const char *name, const char *symbol, struct pt_library *
 /* The first object that defines the symbol. */
 int pt_libraries_with(const char *symbol, struct pt_library *out);
 
-/* Fills in what is NULL in `values` with the symbols of these names, each from the first object that defines it. */
-int pt_libraries_find_all(const char *const *names, void **const *values, unsigned count);
+/* The symbols of these names, each from the first object that defines it; what is not NULL in `values` stays. */
+int pt_libraries_find_all(const char *const *names, void **values, unsigned count);
 
 /* The library, or the program, that this address lies in. Takes no lock with glibc 2.35 or newer. */
 int pt_libraries_around(const void *address, struct pt_library *out);
@@ -33,6 +33,10 @@ bool pt_libraries_is_ours(const struct pt_library *library);
  * program was started with, or the user itself, or what it is linked with. `after_us`: not what comes before us, so
  * that one who stands there and passes calls on does not get them back. */
 int pt_libraries_reached(const char *symbol, bool after_us, const struct pt_library *user, void **out);
+
+/* The first object loaded since the start that defines the symbol, and whose own calls of it come to that, though they
+ * might go elsewhere. */
+int pt_libraries_bound_to_itself(const char *symbol, struct pt_library *out);
 
 /* How many were loaded since the start, however many went. */
 int pt_libraries_loaded(unsigned long long *out);

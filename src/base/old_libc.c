@@ -30,10 +30,15 @@ static void **const slots[] = {
 };
 enum { COUNT = sizeof slots / sizeof slots[0] };
 
-/* As calls would find them. Behind the constructors of linker.c and libraries.c. */
+/* As calls would find them. Behind the constructors of linker.c and libraries.c; all at once, since linker.c has locks or has
+ * none. */
 __attribute__((constructor(103))) static void look_up(void)
 {
-    (void)pt_libraries_find_all(names, slots, COUNT);
+    void *found[COUNT] = {0};
+    (void)pt_libraries_find_all(names, found, COUNT);
+    for (unsigned i = 0; i < COUNT; i++) {
+        *slots[i] = *slots[i] != NULL ? *slots[i] : found[i];
+    }
 }
 
 static bool complete(void)
