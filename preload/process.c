@@ -26,33 +26,22 @@ typedef void assert_function(const char *what, const char *file, unsigned line, 
 
 /* Looked up once, before main: these may be called from a signal handler, from a forked child, or by a malloc. NULL:
  * there is none, and the kernel is asked. */
-static struct {
-    void (*exit)(int);
-    void (*_exit)(int);
-    void (*quick_exit)(int);
-    void (*abort)(void);
-    assert_function *assert_fail;
-    int (*mlock)(const void *, size_t);
-    _Atomic bool known;
-} next;
+enum { EXIT, _EXIT, QUICK_EXIT, ABORT, ASSERT_FAIL, MLOCK, COUNT };
+static const char *const names[COUNT] = {"exit", "_exit", "quick_exit", "abort", "__assert_fail", "mlock"};
+static void *next[COUNT];
 
 __attribute__((constructor)) static void look_up(void)
 {
-    if (!next.known) { /* else a library's constructor called, which ran before ours */
-        *(void **)&next.exit = stock_next("exit");
-        *(void **)&next._exit = stock_next("_exit");
-        *(void **)&next.quick_exit = stock_next("quick_exit");
-        *(void **)&next.abort = stock_next("abort");
-        *(void **)&next.assert_fail = stock_next("__assert_fail");
-        *(void **)&next.mlock = stock_next("mlock");
-        next.known = true;
+    static _Atomic bool known;
+    if (!known) { /* else a library's constructor called, which ran before ours */
+        known = stock_next(names, next, COUNT);
     }
 }
 
-static _Noreturn void end(void (*way)(int), int status)
+static _Noreturn void end(void *way, int status)
 {
     if (way != NULL) {
-        way(status);
+        ((void (*)(int))way)(status);
     }
     for (;;) {
         syscall(SYS_exit_group, status);
@@ -63,31 +52,31 @@ DOOR _Noreturn void exit(int status)
 {
     look_up();
     pt_shutdown_status(status, NULL);
-    end(next.exit, next.exit != NULL ? status : pt_shutdown_now(status));
+    end(next[EXIT], next[EXIT] != NULL ? status : pt_shutdown_now(status));
 }
 
 DOOR _Noreturn void _exit(int status)
 {
     look_up();
-    end(next._exit, pt_shutdown_now(status));
+    end(next[_EXIT], pt_shutdown_now(status));
 }
 
 DOOR _Noreturn void _Exit(int status)
 {
     look_up();
-    end(next._exit, pt_shutdown_now(status));
+    end(next[_EXIT], pt_shutdown_now(status));
 }
 
 DOOR _Noreturn void quick_exit(int status)
 {
     look_up();
-    end(next.quick_exit, pt_shutdown_now(status));
+    end(next[QUICK_EXIT], pt_shutdown_now(status));
 }
 
 static _Noreturn void die(void)
 {
-    if (next.abort != NULL) {
-        next.abort();
+    if (next[ABORT] != NULL) {
+        ((void (*)(void))next[ABORT])();
     }
     (void)signal(SIGABRT, SIG_DFL);
     syscall(SYS_kill, (int)getpid(), SIGABRT);
@@ -106,8 +95,8 @@ DOOR _Noreturn void __assert_fail(const char *what, const char *file, unsigned l
 {
     look_up();
     (void)pt_shutdown_now(1);
-    if (next.assert_fail != NULL) {
-        next.assert_fail(what, file, line, function);
+    if (next[ASSERT_FAIL] != NULL) {
+        ((assert_function *)next[ASSERT_FAIL])(what, file, line, function);
     }
     die();
 }
@@ -149,7 +138,8 @@ DOOR int mlock(const void *address, size_t len)
 {
     look_up();
     warn_of_unreachable_op(__builtin_return_address(0));
-    return next.mlock != NULL ? next.mlock(address, len) : (int)syscall(SYS_mlock, address, len);
+    return next[MLOCK] != NULL ? ((int (*)(const void *, size_t))next[MLOCK])(address, len)
+                               : (int)syscall(SYS_mlock, address, len);
 }
 
 /* An op that was loaded with RTLD_DEEPBIND calls nothing of ours, so it is looked for at the end, in the process that

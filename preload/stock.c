@@ -68,10 +68,11 @@ void *stock_of_library(struct stock_memory *memory, const void *caller, const ch
     return error == 0 ? found : NULL;
 }
 
-void *stock_next(const char *symbol)
+bool stock_next(const char *const *symbols, void **out, unsigned count)
 {
-    void *next;
-    bool found = pt_libraries_reached(symbol, true, NULL, &next) == 0 ||
-                 pt_libraries_reached(symbol, false, NULL, &next) == 0; /* loaded late, we are the last */
-    return found ? next : NULL;
+    int error = pt_libraries_find_all(PT_BEHIND_US, symbols, out, count);
+    if (error == -ENOENT) { /* loaded late, we are the last */
+        error = pt_libraries_find_all(PT_OTHERS_THAN_US, symbols, out, count);
+    }
+    return error != -EBUSY;
 }

@@ -27,6 +27,7 @@ struct walk {
     const char *name, *symbol; /* NULL: any will do */
     uintptr_t address;
     struct {
+        enum pt_objects which;
         const char *const *names;
         void **values;
         unsigned count;
@@ -38,13 +39,20 @@ struct walk {
     struct pt_library *out;
 };
 
+static const char *file_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
 static int visit(struct dl_phdr_info *info, size_t size, void *p)
 {
     (void)size;
     struct walk *w = p;
     struct pt_library object = {.path = info->dlpi_name};
-    bool found =
-        pt_elf_of_headers(info->dlpi_addr, info->dlpi_phdr, info->dlpi_phnum, &object.elf) && w->match(w, &object);
+    bool found = (w->name == NULL || strncmp(file_of(object.path), w->name, strlen(w->name)) == 0) &&
+                 pt_elf_of_headers(info->dlpi_addr, info->dlpi_phdr, info->dlpi_phnum, &object.elf) &&
+                 w->match(w, &object);
     w->index++;
     if (found && w->out != NULL) {
         *w->out = object;
@@ -72,12 +80,6 @@ static bool is_set_up(const struct pt_library *library)
     return find_object == NULL || find_object((void *)library->elf.dynamic, &f) == 0;
 }
 
-static const char *file_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
 static bool defines(struct walk *w, const struct pt_library *object)
 {
     if (w->symbol != NULL && pt_elf_find(&object->elf, w->symbol) == NULL) {
@@ -91,24 +93,23 @@ static bool defines(struct walk *w, const struct pt_library *object)
     return true;
 }
 
-static bool is_it(struct walk *w, const struct pt_library *object)
-{
-    return (w->name == NULL || strncmp(file_of(object->path), w->name, strlen(w->name)) == 0) && defines(w, object);
-}
-
 int pt_libraries_named(const char *name, const char *symbol, struct pt_library *out)
 {
-    return walk(&(struct walk){.match = is_it, .name = name, .symbol = symbol, .out = out});
+    return walk(&(struct walk){.match = defines, .name = name, .symbol = symbol, .out = out});
 }
 
 int pt_libraries_with(const char *symbol, struct pt_library *out)
 {
-    return walk(&(struct walk){.match = is_it, .symbol = symbol, .out = out});
+    return walk(&(struct walk){.match = defines, .symbol = symbol, .out = out});
 }
 
 static bool fills(struct walk *w, const struct pt_library *object)
 {
-    bool all = true;
+    bool all = true, us = w->many.which != PT_ALL_OBJECTS && pt_libraries_is_ours(object);
+    w->passed_us = w->passed_us || us;
+    if (us || (w->many.which == PT_BEHIND_US && !w->passed_us)) {
+        return false;
+    }
     for (unsigned i = 0; i < w->many.count; i++) {
         if (w->many.values[i] == NULL) {
             w->many.values[i] = pt_elf_symbol(&object->elf, w->many.names[i]);
@@ -118,9 +119,9 @@ static bool fills(struct walk *w, const struct pt_library *object)
     return all;
 }
 
-int pt_libraries_find_all(const char *const *names, void **values, unsigned count)
+int pt_libraries_find_all(enum pt_objects which, const char *const *names, void **values, unsigned count)
 {
-    return walk(&(struct walk){.match = fills, .many = {names, values, count}});
+    return walk(&(struct walk){.match = fills, .many = {which, names, values, count}});
 }
 
 static bool lies_around(struct walk *w, const struct pt_library *object)
@@ -165,7 +166,7 @@ static int look_in_needed(const char *symbol, const struct pt_library *user, voi
     const ElfW(Dyn) *last = NULL;
     const char *name;
     while ((name = pt_elf_next_needed(&user->elf, &last)) != NULL) {
-        struct walk w = {.match = is_it, .name = name, .symbol = symbol};
+        struct walk w = {.match = defines, .name = name, .symbol = symbol};
         int error = walk(&w);
         if (error == -EBUSY) {
             return error;

@@ -21,7 +21,8 @@ int pt_libraries_named(const char *name, const char *symbol, struct pt_library *
 int pt_libraries_with(const char *symbol, struct pt_library *out);
 
 /* The symbols of these names, each from the first object that defines it; what is not NULL in `values` stays. */
-int pt_libraries_find_all(const char *const *names, void **values, unsigned count);
+enum pt_objects { PT_ALL_OBJECTS, PT_OTHERS_THAN_US, PT_BEHIND_US };
+int pt_libraries_find_all(enum pt_objects which, const char *const *names, void **values, unsigned count);
 
 /* The library, or the program, that this address lies in. Takes no lock with glibc 2.35 or newer. */
 int pt_libraries_around(const void *address, struct pt_library *out);

@@ -35,7 +35,7 @@ enum { COUNT = sizeof slots / sizeof slots[0] };
 __attribute__((constructor(103))) static void look_up(void)
 {
     void *found[COUNT] = {0};
-    (void)pt_libraries_find_all(names, found, COUNT);
+    (void)pt_libraries_find_all(PT_ALL_OBJECTS, names, found, COUNT);
     for (unsigned i = 0; i < COUNT; i++) {
         *slots[i] = *slots[i] != NULL ? *slots[i] : found[i];
     }
