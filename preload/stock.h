@@ -26,8 +26,8 @@ struct stock_memory {
     _Atomic unsigned used;
 };
 
-/* The next definitions of libc's functions, never our own; NULL stays where there is none. Any moment will do, a library's
- * constructor before ours or a malloc too; false: not this one, ask again. */
+/* The next definitions of libc's functions, never our own; NULL stays where there is none. Any moment will do, a
+ * library's constructor before ours or a malloc too; false: not this one, ask again. */
 bool stock_next(const char *const *symbols, void **out, unsigned count);
 
 #endif
