@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 compile fake_job.c job -ldl
 # What the distribution's or the user's flags would add must not decide here.
-compile fake_op.c normal.so -shared -fPIC -Wl,-z,lazy
+compile fake_op.c normal.so -shared -fPIC -fsemantic-interposition -Wl,-z,lazy
 compile fake_op.c symbolic.so -shared -fPIC -Wl,-Bsymbolic-functions
 
 stock "$work/job" "$work/symbolic.so"
