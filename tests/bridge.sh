@@ -13,7 +13,7 @@ mkdir "$lib"
 flags=(-std=c++20 -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include" -L"$torch/lib" -lc10 -ltorch_cpu -ldl)
 compile fake_cuda.c lib/libcuda.so.1 -shared -fPIC -pthread -Wl,-soname,libcuda.so.1
 compile fake_torch_cuda.cpp lib/libtorch_cuda.so -shared -fPIC "${flags[@]}" "$lib/libcuda.so.1"
-compile fake_torch.cpp fake_torch "${flags[@]}" -pthread
+compile fake_torch.cpp fake_torch "${flags[@]}" -pthread -rdynamic
 export LD_LIBRARY_PATH=$lib:$torch/lib
 
 # Counts the bridges it makes (not the programs that try them), and compiles.
@@ -30,5 +30,5 @@ fresh_cache() {
     export XDG_CACHE_HOME=$work/cache
 }
 cached() { (cd "$work/cache/pintensor" 2>/dev/null && ls); }
-fake_torch() { run env CXX="$work/counting" "$@" "$work/fake_torch" "${library:-$cuda}" "${way:-one}"; }
+fake_torch() { run env CXX="$work/counting" "$@" "$work/fake_torch" "${library:-$cuda}" "${way:-one}" "${plugin:-}"; }
 lines() { grep -c '^pintensor: there is no bridge' <<<"$err"; }

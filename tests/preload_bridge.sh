@@ -48,6 +48,13 @@ way=refused fake_torch FAKE_CUDA_ADDRESSES=2
 is "a device with other addresses: torch's serves" "$status $out" "0 torch's torch's 0 0"
 is 'it costs one line' "$(grep -c . <<<"$err") $(grep -c 'cannot use registered memory' <<<"$err")" '1 1'
 
+compile linker.c plugin.so -D_GNU_SOURCE -DPLUGIN -shared -fPIC -pthread
+way=loading plugin=$work/plugin.so fake_torch timeout 60
+is "while a library is loaded that waits for a pin, torch's own serves; afterwards ours does" "$status $out $(lines)" \
+    "0 ok - something is locked
+torch's
+ours 0"
+
 stock "$work/fake_torch" "$cuda" one
 is 'without the preload' "$status $out" "0 torch's"
 fake_torch PINTENSOR_TORCH=off

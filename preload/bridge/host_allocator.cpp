@@ -370,6 +370,7 @@ const pintensor_bridge_calls trial = {
     .used = [](const void *p, void *, int) { return p == trial_block; },
     .trim = []() -> uint64_t { return 1; },
     .stats = [](pintensor_bridge_stats *out) { *out = {.locked = 4096, .registrations = 1}; },
+    .symbol = [](const char *, const char *) -> void * { return nullptr; },
 };
 
 // All of its functions but record_event(), which wants a device.

@@ -4,6 +4,8 @@
 //   before   memory that was locked before CUDA came
 //   one      tells who served one block
 //   ignore   the same with SIGCHLD ignored
+//   loading  tells who served a block that a thread asked for while a library was loaded that waits for it, and who one
+//            afterwards; PLUGIN, behind WAY, is linker.c with -DPLUGIN
 //   threads  the same after eight threads were the first to ask, at once
 //   registry who answers, and what torch's registry says
 //   refused  tells who served two blocks of 64 MiB, and how many KiB are locked, and shared, then
@@ -223,6 +225,13 @@ void context(void *cuda)
 
 } // namespace
 
+// What the plugin's constructor waits for.
+extern "C" void work();
+void work()
+{
+    std::printf("%s\n", ours(host()->allocate(1 << 20)) ? "ours" : "torch's");
+}
+
 int main(int, char **argv)
 {
     std::string library = argv[1], way = argv[2];
@@ -263,6 +272,12 @@ int main(int, char **argv)
     if (way == "refused") {
         refused();
         return 0;
+    }
+    if (way == "loading") {
+        lock_and_free(1 << 20); // the driver is found
+        if (dlopen(argv[3], RTLD_NOW) == nullptr) {
+            std::printf("%s\n", dlerror());
+        }
     }
     if (way == "ignore") {
         std::signal(SIGCHLD, SIG_IGN);
