@@ -18,7 +18,7 @@ static pthread_mutex_t *loading, *list;
 /* ---- finding them ---- */
 
 /* glibc does not tell where they are. They lie in ld.so's _rtld_global: recursive mutexes, first the one for loading,
- * right behind it the one for the list (so in 2.3 to 2.42). The second is the one that dl_iterate_phdr() holds, but for
+ * right behind it the one for the list (so from 2.17 to 2.42). The second is the one that dl_iterate_phdr() holds, but for
  * its callback only. */
 struct search {
     char *from;
@@ -67,7 +67,7 @@ static int find_globals(struct dl_phdr_info *info, size_t size, void *out)
     return 1;
 }
 
-/* In a constructor at the latest, so that no other thread can be in the middle of anything. */
+/* In a constructor: as a rule no other thread is in the middle of anything then. */
 __attribute__((constructor(101))) static void find_locks(void)
 {
     static _Atomic bool done;
