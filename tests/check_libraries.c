@@ -66,7 +66,7 @@ END_TEST
 START_TEST(either_table_of_names)
 {
     struct pt_library object = libc();
-    const ElfW(Sym) *wanted = pt_elf_find(&object.elf, "exit");
+    const Elf64_Sym *wanted = pt_elf_find(&object.elf, "exit");
     if (object.elf.hash != NULL && object.elf.gnu_hash != NULL) {
         object.elf.gnu_hash = NULL;
         ck_assert_ptr_eq(pt_elf_find(&object.elf, "exit"), wanted);

@@ -13,7 +13,7 @@ static const void *at(const struct pt_elf *elf, uintptr_t value)
 
 static bool read_dynamic(struct pt_elf *out)
 {
-    for (const ElfW(Dyn) *d = out->dynamic; d != NULL && d->d_tag != DT_NULL; d++) {
+    for (const Elf64_Dyn *d = out->dynamic; d != NULL && d->d_tag != DT_NULL; d++) {
         const void *p = at(out, d->d_un.d_ptr);
         switch (d->d_tag) {
         case DT_SYMTAB: out->symbols = p; break;
@@ -29,7 +29,7 @@ static bool read_dynamic(struct pt_elf *out)
     return out->symbols != NULL && out->strings != NULL && (out->gnu_hash != NULL || out->hash != NULL);
 }
 
-bool pt_elf_of_headers(uintptr_t base, const ElfW(Phdr) * headers, unsigned count, struct pt_elf *out)
+bool pt_elf_of_headers(uintptr_t base, const Elf64_Phdr *headers, unsigned count, struct pt_elf *out)
 {
     uintptr_t from = UINTPTR_MAX, end = 0;
     *out = (struct pt_elf){.base = base};
@@ -39,7 +39,7 @@ bool pt_elf_of_headers(uintptr_t base, const ElfW(Phdr) * headers, unsigned coun
             from = begins < from ? begins : from;
             end = begins + headers[i].p_memsz > end ? begins + headers[i].p_memsz : end;
         } else if (headers[i].p_type == PT_DYNAMIC) {
-            out->dynamic = (const ElfW(Dyn) *)begins;
+            out->dynamic = (const Elf64_Dyn *)begins;
         }
     }
     out->from = from;
@@ -57,7 +57,7 @@ bool pt_elf_of_map(const struct link_map *map, uintptr_t from, uintptr_t len, st
 
 static bool is_it(const struct pt_elf *elf, uint32_t i, const char *name)
 {
-    const ElfW(Sym) *s = &elf->symbols[i];
+    const Elf64_Sym *s = &elf->symbols[i];
     unsigned type = ELF64_ST_TYPE(s->st_info);
     return s->st_shndx != SHN_UNDEF && s->st_value != 0 && (type <= STT_FUNC || type == STT_GNU_IFUNC) &&
            (elf->versions == NULL || (elf->versions[i] & HIDDEN_VERSION) == 0) &&
@@ -69,7 +69,7 @@ static bool is_it(const struct pt_elf *elf, uint32_t i, const char *name)
 static uint32_t find_by_gnu_hash(const struct pt_elf *elf, const char *name)
 {
     const uint32_t *t = elf->gnu_hash, buckets = t[0], first = t[1];
-    const uint32_t *bucket = t + 4 + t[2] * (sizeof(ElfW(Addr)) / sizeof *t), *chain = bucket + buckets;
+    const uint32_t *bucket = t + 4 + t[2] * (sizeof(Elf64_Addr) / sizeof *t), *chain = bucket + buckets;
     uint32_t hash = 5381;
     for (const char *c = name; *c != '\0'; c++) {
         hash = hash * 33 + (unsigned char)*c;
@@ -103,7 +103,7 @@ static uint32_t find_by_hash(const struct pt_elf *elf, const char *name)
     return 0;
 }
 
-const ElfW(Sym) * pt_elf_find(const struct pt_elf *elf, const char *name)
+const Elf64_Sym *pt_elf_find(const struct pt_elf *elf, const char *name)
 {
     uint32_t i = elf->gnu_hash != NULL ? find_by_gnu_hash(elf, name) : find_by_hash(elf, name);
     return i != 0 ? &elf->symbols[i] : NULL;
@@ -111,7 +111,7 @@ const ElfW(Sym) * pt_elf_find(const struct pt_elf *elf, const char *name)
 
 void *pt_elf_symbol(const struct pt_elf *elf, const char *name)
 {
-    const ElfW(Sym) *s = pt_elf_find(elf, name);
+    const Elf64_Sym *s = pt_elf_find(elf, name);
     if (s == NULL) {
         return NULL;
     }
@@ -123,7 +123,7 @@ void *pt_elf_symbol(const struct pt_elf *elf, const char *name)
 void *pt_elf_bound(const struct pt_elf *elf, const char *name)
 {
     for (uintptr_t i = 0; elf->calls != NULL && i < elf->calls_bytes / sizeof *elf->calls; i++) {
-        const ElfW(Sym) *s = &elf->symbols[ELF64_R_SYM(elf->calls[i].r_info)];
+        const Elf64_Sym *s = &elf->symbols[ELF64_R_SYM(elf->calls[i].r_info)];
         if (strcmp(elf->strings + s->st_name, name) == 0) {
             return *(void **)(elf->base + elf->calls[i].r_offset);
         }
@@ -140,7 +140,7 @@ static uint32_t count(const struct pt_elf *elf)
         return elf->hash[1];
     }
     const uint32_t *t = elf->gnu_hash, buckets = t[0], first = t[1];
-    const uint32_t *bucket = t + 4 + t[2] * (sizeof(ElfW(Addr)) / sizeof *t), *chain = bucket + buckets;
+    const uint32_t *bucket = t + 4 + t[2] * (sizeof(Elf64_Addr) / sizeof *t), *chain = bucket + buckets;
     uint32_t last = 0;
     for (uint32_t i = 0; i < buckets; i++) {
         last = bucket[i] > last ? bucket[i] : last;
@@ -153,10 +153,10 @@ static uint32_t count(const struct pt_elf *elf)
 
 const char *pt_elf_name_of(const struct pt_elf *elf, uintptr_t address, uintptr_t *begins)
 {
-    const ElfW(Sym) *best = NULL;
+    const Elf64_Sym *best = NULL;
     uint32_t n = count(elf);
     for (uint32_t i = 1; i < n; i++) {
-        const ElfW(Sym) *s = &elf->symbols[i];
+        const Elf64_Sym *s = &elf->symbols[i];
         uintptr_t from = elf->base + s->st_value;
         bool around = address == from || address - from < s->st_size;
         if (s->st_shndx != SHN_UNDEF && s->st_value != 0 && ELF64_ST_TYPE(s->st_info) != STT_TLS && around &&
@@ -168,9 +168,9 @@ const char *pt_elf_name_of(const struct pt_elf *elf, uintptr_t address, uintptr_
     return best != NULL ? elf->strings + best->st_name : NULL;
 }
 
-const char *pt_elf_next_needed(const struct pt_elf *elf, const ElfW(Dyn) * *last)
+const char *pt_elf_next_needed(const struct pt_elf *elf, const Elf64_Dyn **last)
 {
-    const ElfW(Dyn) *d = *last != NULL ? *last + 1 : elf->dynamic;
+    const Elf64_Dyn *d = *last != NULL ? *last + 1 : elf->dynamic;
     while (d->d_tag != DT_NULL && d->d_tag != DT_NEEDED) {
         d++;
     }

@@ -10,24 +10,24 @@
 struct pt_elf {
     uintptr_t base;      /* what its addresses count from */
     uintptr_t from, len; /* all of its segments lie there */
-    const ElfW(Dyn) *dynamic;
-    const ElfW(Sym) *symbols;
+    const Elf64_Dyn *dynamic;
+    const Elf64_Sym *symbols;
     const char *strings;
     /* These may be NULL. */
     const uint32_t *gnu_hash, *hash; /* not both */
-    const ElfW(Half) *versions;
-    const ElfW(Rela) *calls; /* where it keeps the addresses of functions that it calls */
+    const Elf64_Half *versions;
+    const Elf64_Rela *calls; /* where it keeps the addresses of functions that it calls */
     uintptr_t calls_bytes;
 };
 
 /* False: it has no symbols. `from` and `len` are told all the same. */
-bool pt_elf_of_headers(uintptr_t base, const ElfW(Phdr) * headers, unsigned count, struct pt_elf *out);
+bool pt_elf_of_headers(uintptr_t base, const Elf64_Phdr *headers, unsigned count, struct pt_elf *out);
 
 /* Likewise, of an object whose place is known. */
 bool pt_elf_of_map(const struct link_map *map, uintptr_t from, uintptr_t len, struct pt_elf *out);
 
 /* What it defines under that name, of several versions the default one; or NULL. */
-const ElfW(Sym) * pt_elf_find(const struct pt_elf *elf, const char *name);
+const Elf64_Sym *pt_elf_find(const struct pt_elf *elf, const char *name);
 
 /* The address of that function or object; or NULL. */
 void *pt_elf_symbol(const struct pt_elf *elf, const char *name);
@@ -40,6 +40,6 @@ const char *pt_elf_name_of(const struct pt_elf *elf, uintptr_t address, uintptr_
 void *pt_elf_bound(const struct pt_elf *elf, const char *name);
 
 /* The names of what it was linked with: the one after `last`, which is NULL at first; NULL: that was all. */
-const char *pt_elf_next_needed(const struct pt_elf *elf, const ElfW(Dyn) * *last);
+const char *pt_elf_next_needed(const struct pt_elf *elf, const Elf64_Dyn **last);
 
 #endif

@@ -163,7 +163,7 @@ static bool is_reached(struct walk *w, const struct pt_library *object)
 /* By the name that the linker goes by, which begins the file's as a rule. */
 static int look_in_needed(const char *symbol, const struct pt_library *user, void **out)
 {
-    const ElfW(Dyn) *last = NULL;
+    const Elf64_Dyn *last = NULL;
     const char *name;
     while ((name = pt_elf_next_needed(&user->elf, &last)) != NULL) {
         struct walk w = {.match = defines, .name = name, .symbol = symbol};

@@ -18,8 +18,8 @@ static pthread_mutex_t *loading, *list;
 /* ---- finding them ---- */
 
 /* glibc does not tell where they are. They lie in ld.so's _rtld_global: recursive mutexes, first the one for loading,
- * right behind it the one for the list (so from 2.17 to 2.42). The second is the one that dl_iterate_phdr() holds, but for
- * its callback only. */
+ * right behind it the one for the list (so from 2.17 to 2.42). The second is the one that dl_iterate_phdr() holds, but
+ * for its callback only. */
 struct search {
     char *from;
     size_t len;
@@ -57,7 +57,7 @@ static int find_globals(struct dl_phdr_info *info, size_t size, void *out)
     (void)size;
     struct search *s = out;
     struct pt_elf elf;
-    const ElfW(Sym) *globals = NULL;
+    const Elf64_Sym *globals = NULL;
     if (!pt_elf_of_headers(info->dlpi_addr, info->dlpi_phdr, info->dlpi_phnum, &elf) ||
         (globals = pt_elf_find(&elf, "_rtld_global")) == NULL) {
         return 0;
