@@ -9,6 +9,7 @@ check_suites = \
 	tests/check_table \
 	tests/check_counters \
 	tests/check_growth \
+	tests/check_sites \
 	tests/check_block \
 	tests/check_many \
 	tests/check_api \
@@ -54,6 +55,7 @@ tests_check_free_cache_LDADD = $(core_libs)
 tests_check_table_LDADD = $(core_libs)
 tests_check_counters_LDADD = $(core_libs)
 tests_check_growth_LDADD = $(core_libs)
+tests_check_sites_LDADD = $(suite_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
 tests_check_api_LDADD = $(suite_libs)
@@ -101,7 +103,6 @@ EXTRA_DIST += \
 	tests/programs/fail_points.c \
 	tests/programs/fake_op.c \
 	tests/programs/frames.c \
-	tests/programs/no_peek.c \
 	tests/programs/fake_job.c \
 	tests/programs/fake_cuda.c \
 	tests/programs/cuda_job.c \

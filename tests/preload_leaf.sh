@@ -4,7 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 lockable 64 || skip 'this machine does not let a process lock 64 MiB (ulimit -l unlimited)'
 compile frames.c frames.so -std=gnu17 -D_GNU_SOURCE -shared -fPIC -I"$top_srcdir/src" -include base/old_libc.h \
-    "$top_srcdir"/src/base/{elf,libraries,linker,old_libc}.c "$top_srcdir"/src/trace/{frames,python}.c
+    "$top_srcdir"/src/base/{elf,libraries,linker,old_libc}.c "$top_srcdir"/src/memory/{owner,pages}.c \
+    "$top_srcdir"/src/trace/{code,frames,python}.c
 
 # Of a report: the line that called pin(), and how many blocks it keeps.
 told() {
@@ -35,11 +36,19 @@ for size in 65536 4096; do
         "$(awk 'NR == FNR { kept[$1] = $2; next } $2 > kept[$1]' <(echo "$out") <(told "$err"))" ''
     has "code that is freed, $size bytes: the lines" "$(told "$err")" '100'
 done
+run timeout 100 "$python" "$pythons/leaf.py" compiled 65536
+is 'code that a program compiles again and again is not kept' "$status" 0
+has 'and is one place' "$err" ' in 4 blocks from 1 site,'
+run timeout 100 "$python" "$pythons/leaf.py" many_compiled 64
+is 'more places than are told apart: it runs' "$status" 0
+is 'and each block is counted' "$(sed -n 's/^  [A-Z][A-Z]* .* in \([0-9,]*\) blocks.*/\1/p' <<<"$err" | tr -d , | awk '{ n += $1 } END { print n }')" 20000
+lacks 'and has a place' "$err" 'no stack was recorded'
 exact 'while another thread runs Python' contended 65536
 exact 'while another thread looks at the frames' looked_at 65536
 exact 'four threads' threads 65536
 exact 'under sys.settrace' traced 65536
 exact 'in a forked child' child 65536
+exact 'in a sandbox' sandboxed 65536
 if "$python" -c 'import greenlet' 2>"$work/err"; then
     exact greenlets greenlets 65536
 else
@@ -49,11 +58,6 @@ fi
 run timeout 100 "$python" "$pythons/leaf.py" gil_kept 65536 "$work/frames.so"
 is 'another thread keeps the GIL: nobody waits for it' "$status" 0
 has 'and known stacks are told' "$(grep -A 2 ' in 20 blocks' <<<"$err")" "$out  gil_kept"
-
-compile no_peek.c no_peek.so -shared -fPIC
-capture env LD_PRELOAD="$work/no_peek.so:$preload" timeout 100 "$python" "$pythons/leaf.py" lines 65536
-is 'where no memory may be read: it runs' "$status" 0
-has 'and lines are still told, by asking now and then' "$(told "$err")" ' '
 
 run "$python" "$pythons/frames.py" "$work/frames.so"
 is 'the memory of this Python is understood' "$status" 0

@@ -15,8 +15,8 @@
 #define FINE_GRANULE ((size_t)64)
 
 #define RECORDS_MOST   ((uint32_t)8 << 20)
-#define SITES_MOST     ((uint32_t)16 << 10)
-#define STRINGS_MOST   ((uint64_t)32 << 20)
+#define SITES_MOST     ((uint32_t)1 << PT_SITE_BITS)
+#define STRINGS_MOST   ((uint64_t)16 << 20) /* of each half: one is filled */
 #define ANCESTORS_MOST 8
 
 /* What is_managed() has to know of a part of a chunk, by record number. Index and extents are private, so a forked child
@@ -71,7 +71,7 @@ int pt_table_init(int rank)
     size_t exact = m.range.size - m.range.small;
     size_t sites_at = pt_pages_up(sizeof(struct pt_table), PT_PAGE);
     size_t strings_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
-    size_t records_at = strings_at + STRINGS_MOST;
+    size_t records_at = strings_at + 2 * STRINGS_MOST;
     /* One for each page of the range is more than enough for a small one. */
     uint32_t records = m.range.size / PT_PAGE < RECORDS_MOST ? (uint32_t)(m.range.size / PT_PAGE) : RECORDS_MOST;
     while ((m.table = pt_pages_book(records_at + records * sizeof(struct pt_record))) == NULL) {
@@ -119,9 +119,19 @@ struct pt_table *pt_table(void)
     return current.table;
 }
 
-struct pt_site *pt_table_site(uint32_t number)
+struct pt_site *pt_table_site(uint32_t site)
 {
-    return (struct pt_site *)((char *)current.table + current.table->sites_at) + number;
+    return (struct pt_site *)((char *)current.table + current.table->sites_at) + pt_site_row(site);
+}
+
+bool pt_table_site_is(uint32_t site)
+{
+    return site >> PT_SITE_BITS == atomic_load_explicit(&pt_table_site(site)->generation, memory_order_relaxed);
+}
+
+uint32_t pt_table_site_now(uint32_t site)
+{
+    return pt_table_site_is(site) ? site : current.table->other_site;
 }
 
 const char *pt_table_string(uint32_t offset)
@@ -129,33 +139,62 @@ const char *pt_table_string(uint32_t offset)
     return (const char *)current.table + current.table->strings_at + offset;
 }
 
-uint32_t pt_table_intern(const char *s)
+/* The strings in a hash table of their offsets; a string that finds no place near its own puts another out. */
+#define INTERNED 16384
+#define NEAR     8
+static struct {
+    struct pt_table *table;
+    uint32_t at[INTERNED];
+} interned;
+
+static uint32_t *place_of(const char *s, size_t len)
 {
-    /* File and function names repeat from site to site; a small memory of the latest saves most copies. */
-    static struct {
-        struct pt_table *table;
-        uint32_t at[1024];
-    } recent;
-    if (recent.table != current.table) {
-        memset(&recent, 0, sizeof recent);
-        recent.table = current.table;
-    }
-    size_t len = strlen(s);
     uint64_t hash = 14695981039346656037u;
     for (size_t i = 0; i < len; i++) {
         hash = (hash ^ (unsigned char)s[i]) * 1099511628211u;
     }
-    uint32_t *slot = &recent.at[hash >> 54];
-    if (len == 0 || (*slot != 0 && strcmp(pt_table_string(*slot), s) == 0)) {
-        return len == 0 ? 0 : *slot;
+    uint32_t *first = &interned.at[hash >> 50];
+    for (size_t i = 0; i < NEAR; i++) {
+        uint32_t *place = &interned.at[((hash >> 50) + i) % INTERNED];
+        if (*place == 0 || strcmp(pt_table_string(*place), s) == 0) {
+            return place;
+        }
     }
-    uint64_t at = atomic_load(&current.table->strings);
-    if (at + len + 1 > current.table->strings_most) {
+    return first;
+}
+
+uint32_t pt_table_intern(const char *s)
+{
+    if (interned.table != current.table) {
+        memset(&interned, 0, interned.table != NULL ? sizeof interned : 0);
+        interned.table = current.table;
+    }
+    size_t len = strlen(s);
+    uint32_t *place = len > 0 ? place_of(s, len) : NULL;
+    if (len == 0 || (*place != 0 && strcmp(pt_table_string(*place), s) == 0)) {
+        return len == 0 ? 0 : *place;
+    }
+    if (!pt_table_strings_fit(len + 1)) {
         return 0;
     }
+    uint64_t at = atomic_load(&current.table->strings);
     memcpy((char *)current.table + current.table->strings_at + at, s, len + 1);
     atomic_store(&current.table->strings, at + len + 1);
-    return *slot = (uint32_t)at;
+    return *place = (uint32_t)at;
+}
+
+bool pt_table_strings_fit(size_t bytes)
+{
+    return atomic_load(&current.table->strings) + bytes <= current.table->strings_most;
+}
+
+void pt_table_strings_renew(void)
+{
+    struct pt_table *t = current.table;
+    uint64_t begin = t->strings_most == STRINGS_MOST ? STRINGS_MOST : 1;
+    t->strings_most = begin == 1 ? STRINGS_MOST : 2 * STRINGS_MOST;
+    atomic_store(&t->strings, begin);
+    memset(interned.at, 0, sizeof interned.at);
 }
 
 uint32_t pt_table_take_record(void)

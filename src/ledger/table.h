@@ -59,8 +59,13 @@ struct pt_frame {
     uint32_t line;           /* 0: native, `function` is symbol+offset and `file` the object */
 };
 
+/* A site is told by its number, which is a row of the table, and above it the row's generation: a row whose site has
+ * nothing left to tell is given to another one when the table is full (trace/site_store.h). */
+#define PT_SITE_BITS 14
+
 /* Everything known of one allocation site. Bytes are those asked for unless said otherwise. */
 struct pt_site {
+    _Atomic uint32_t generation;
     uint32_t frames_count, symbol, object; /* nearest native symbol and the object it lies in */
     uint32_t thread, library;               /* bit i: frame i is not the user's own code */
     struct pt_frame frames[PT_SITE_FRAMES]; /* innermost first */
@@ -105,6 +110,8 @@ struct pt_table {
     uint64_t now_ns;           /* of the latest report */
     uint64_t records_at, sites_at, strings_at;
     uint32_t records_most, sites_most;
+    uint32_t other_site;    /* counts what came for rows that had been given to others meanwhile; 0: none so far */
+    uint32_t doors_retired; /* bit i: a site of that door is no longer in the table */
     _Atomic uint32_t records, sites; /* used so far; number 0 is no record, site 0 is unknown */
     _Atomic uint64_t strings;
     uint64_t strings_most;
@@ -124,11 +131,32 @@ static inline struct pt_record *pt_table_record(uint32_t number)
     return pt_table_records + number;
 }
 
-struct pt_site *pt_table_site(uint32_t number);
+static inline uint32_t pt_site_row(uint32_t site)
+{
+    return site & ((1u << PT_SITE_BITS) - 1);
+}
+
+/* The row of a site, or the row of that number. */
+struct pt_site *pt_table_site(uint32_t site);
+
+/* Whether its row is still its own. */
+bool pt_table_site_is(uint32_t site);
+
+/* The site, or that of all others if its row is no longer its own: for what is counted. With the pool's lock or a
+ * magazine's, since no row changes hands then. */
+uint32_t pt_table_site_now(uint32_t site);
+
 const char *pt_table_string(uint32_t offset);
 
-/* Stores a string (the same one once, if it is the newest of its kind); 0 when there is no room. */
+/* Stores a string, the same one once, nearly always; 0 when there is no room. One caller at a time. */
 uint32_t pt_table_intern(const char *s);
+
+/* Whether there is room for so many bytes of strings. */
+bool pt_table_strings_fit(size_t bytes);
+
+/* Begins with no strings; what offsets named so far stays readable until the next time, so that it can be stored again.
+ */
+void pt_table_strings_renew(void);
 
 uint32_t pt_table_take_record(void); /* 0: the table is full */
 

@@ -38,8 +38,8 @@ static void count_into(struct pt_site *all, uint32_t sites)
     }
     for (uint32_t number = 1; number < records; number++) {
         const struct pt_record *r = pt_table_record(number);
-        if (r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0 && r->site < sites) {
-            pt_counters_held(&all[r->site], r);
+        if (r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0 && pt_site_row(r->site) < sites) {
+            pt_counters_held(&all[pt_site_row(r->site)], r);
         }
     }
 }

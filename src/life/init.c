@@ -59,7 +59,7 @@ static void python_ended(void)
     python_tells = false; /* whoever makes a block now finds out that the program goes on */
 }
 
-static uint32_t register_with_python(void *thread_state, const void *unused)
+static uint32_t register_with_python(void *thread_state, void *unused)
 {
     (void)thread_state;
     (void)unused;

@@ -54,7 +54,7 @@ static inline __attribute__((always_inline)) void enter_record(struct pt_record 
     r->dtype = (int8_t)b->dtype;
     r->door = (uint8_t)b->door;
     r->manager = b->manager;
-    r->site = b->site;
+    r->site = pt_table_site_now(b->site);
     r->release_site = 0;
     r->uses = 0;
     r->thread = pt_owner_thread();
@@ -125,7 +125,7 @@ static __attribute__((noinline)) bool take_kept(const struct pt_birth *b, struct
     if (m == NULL) {
         return false;
     }
-    uint32_t number = pt_magazine_take(m, b->bytes, b->site, &serial);
+    uint32_t number = pt_magazine_take(m, b->bytes, pt_table_site_now(b->site), &serial);
     if (number != 0) {
         struct pt_record *r = pt_table_record(number);
         enter_record(r, b, serial, b->asked_ns);

@@ -256,7 +256,7 @@ static void write_first_line(const struct pt_report *r, struct pt_text *out, uns
 
 static bool used(const struct pt_report *r, enum pt_door door)
 {
-    bool any = false;
+    bool any = (pt_table()->doors_retired >> door & 1) != 0;
     for (uint32_t number = 0; number < r->sites && !any; number++) {
         any = r->site[number].allocated > 0 && r->site[number].door == (uint8_t)door;
     }

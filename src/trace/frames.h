@@ -15,12 +15,14 @@
 
 void pt_frames_init(void);
 
-/* Mixes this thread's frames into `key`: equal stacks give equal keys, and equal keys equal stacks as long as nobody
- * frees the code that they name. False if it cannot be told. */
+/* Mixes this thread's frames into `key`: equal stacks give equal keys, and equal keys equal stacks as long as their
+ * code is watched (code.h). False if it cannot be told. */
 bool pt_frames_key(uint64_t *key);
 
-/* What the API says of a thread's stack, up to PT_FRAMES_MOST frames. With the GIL, and the thread standing still. */
-void pt_frames_learn(void *thread_state, const struct pt_python_frame *frames, unsigned count);
+/* What pt_python_frames() says of a thread's stack, up to PT_FRAMES_MOST frames. With the GIL, and the thread standing
+ * still. `near` is on its C stack, further in than Python's last call. */
+void pt_frames_learn(void *thread_state, uintptr_t near, const struct pt_python_frame *frames, const uintptr_t *at,
+                     unsigned count);
 
 /* What is thought of this interpreter's memory. */
 enum pt_frames_state { PT_FRAMES_UNKNOWN, PT_FRAMES_ON_TRIAL, PT_FRAMES_PROVEN, PT_FRAMES_OFF };

@@ -17,7 +17,7 @@
 struct question {
     pt_gil_helper_work *work;
     void *thread_state;
-    const void *argument;
+    void *argument;
     uint32_t result;
     bool taken, done;
     struct question *next;
@@ -114,7 +114,7 @@ static void wait_for(struct question *q, int64_t until)
     }
 }
 
-bool pt_gil_helper_ask(pt_gil_helper_work *work, const void *argument, uint32_t *result)
+bool pt_gil_helper_ask(pt_gil_helper_work *work, void *argument, uint32_t *result)
 {
     if (!pt_python_may_ask()) {
         return false;

@@ -10,10 +10,10 @@
 void pt_gil_helper_init(void);
 
 /* What the helper runs, with the GIL and without garbage collection: `thread_state` is the asking thread's. */
-typedef uint32_t pt_gil_helper_work(void *thread_state, const void *argument);
+typedef uint32_t pt_gil_helper_work(void *thread_state, void *argument);
 
 /* Has `work` done for the calling thread. False after 20 ms, or at once if that happened lately: then it is not done, and
  * `work` no longer looks at `argument`. With no lock of ours held. */
-bool pt_gil_helper_ask(pt_gil_helper_work *work, const void *argument, uint32_t *result);
+bool pt_gil_helper_ask(pt_gil_helper_work *work, void *argument, uint32_t *result);
 
 #endif

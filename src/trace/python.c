@@ -11,39 +11,42 @@
 
 /* The functions of CPython used here. `needed` ones exist since 3.9; without any of them there are no Python
  * frames. */
-#define FUNCTIONS(F)                                                             \
-    F(int, Py_IsInitialized, (void), 1)                                          \
-    F(int, PyGILState_Check, (void), 1)                                          \
-    F(int, PyGILState_Ensure, (void), 1)                                         \
-    F(void, PyGILState_Release, (int), 1)                                        \
-    F(void *, PyGILState_GetThisThreadState, (void), 1)                          \
-    F(void *, PyThreadState_GetFrame, (void *), 1)                               \
-    F(void *, PyEval_GetFrame, (void), 1)                                        \
-    F(void *, PyFrame_GetBack, (void *), 1)                                      \
-    F(void *, PyFrame_GetCode, (void *), 1)                                      \
-    F(int, PyFrame_GetLineNumber, (void *), 1)                                   \
-    F(int, PyFrame_GetLasti, (void *), 0) /* 3.11 */                             \
-    F(int, PyCode_Addr2Line, (void *, int), 1)                                   \
-    F(const char *, Py_GetVersion, (void), 0)                                    \
-    F(void, _Py_DecRefShared, (void *), 0) /* free-threaded builds alone */      \
-    F(void, Py_IncRef, (void *), 1)                                              \
-    F(void, Py_DecRef, (void *), 1)                                              \
-    F(void *, PyObject_GetAttrString, (void *, const char *), 1)                 \
-    F(const char *, PyUnicode_AsUTF8, (void *), 1)                               \
-    F(void *, PyErr_Occurred, (void), 1)                                         \
-    F(void, PyErr_Clear, (void), 1)                                              \
-    F(void *, PyImport_ImportModule, (const char *), 1)                          \
-    F(void *, PyCFunction_NewEx, (void *, void *, void *), 1)                    \
-    F(void *, PyObject_CallFunctionObjArgs, (void *, ...), 1)                    \
-    F(void *, PyInterpreterState_Get, (void), 1)                                 \
-    F(void *, PyInterpreterState_Main, (void), 1)                                \
-    F(int, Py_AtExit, (void (*)(void)), 1)                                       \
-    F(int, PyGC_Disable, (void), 0) /* 3.10 */                                   \
-    F(int, PyGC_Enable, (void), 0)                                               \
-    F(void *, PyThreadState_GetUnchecked, (void), 0)  /* 3.13 */                 \
-    F(void *, _PyThreadState_UncheckedGet, (void), 0) /* before */               \
-    F(int, Py_IsFinalizing, (void), 0)  /* 3.13 */                               \
-    F(int, _Py_IsFinalizing, (void), 0) /* before */
+#define FUNCTIONS(F)                                                                                                   \
+    F(int, Py_IsInitialized, (void), 1)                                                                                \
+    F(int, PyGILState_Check, (void), 1)                                                                                \
+    F(int, PyGILState_Ensure, (void), 1)                                                                               \
+    F(void, PyGILState_Release, (int), 1)                                                                              \
+    F(void *, PyGILState_GetThisThreadState, (void), 1)                                                                \
+    F(void *, PyThreadState_GetFrame, (void *), 1)                                                                     \
+    F(void *, PyEval_GetFrame, (void), 1)                                                                              \
+    F(void *, PyFrame_GetBack, (void *), 1)                                                                            \
+    F(void *, PyFrame_GetCode, (void *), 1)                                                                            \
+    F(int, PyFrame_GetLineNumber, (void *), 1)                                                                         \
+    F(int, PyFrame_GetLasti, (void *), 0) /* 3.11 */                                                                   \
+    F(int, PyCode_Addr2Line, (void *, int), 1)                                                                         \
+    F(const char *, Py_GetVersion, (void), 0)                                                                          \
+    F(void, _Py_DecRefShared, (void *), 0) /* free-threaded builds alone */                                            \
+    F(void, Py_IncRef, (void *), 1)                                                                                    \
+    F(void, Py_DecRef, (void *), 1)                                                                                    \
+    F(void *, PyObject_GetAttrString, (void *, const char *), 1)                                                       \
+    F(const char *, PyUnicode_AsUTF8, (void *), 1)                                                                     \
+    F(void *, PyErr_Occurred, (void), 1)                                                                               \
+    F(void, PyErr_Clear, (void), 1)                                                                                    \
+    F(void *, PyImport_ImportModule, (const char *), 1)                                                                \
+    F(void *, PyCFunction_NewEx, (void *, void *, void *), 1)                                                          \
+    F(void *, PyObject_CallFunctionObjArgs, (void *, ...), 1)                                                          \
+    F(void *, PyWeakref_NewRef, (void *, void *), 1)                                                                   \
+    F(void *, PyLong_FromVoidPtr, (void *), 1)                                                                         \
+    F(void *, PyLong_AsVoidPtr, (void *), 1)                                                                           \
+    F(void *, PyInterpreterState_Get, (void), 1)                                                                       \
+    F(void *, PyInterpreterState_Main, (void), 1)                                                                      \
+    F(int, Py_AtExit, (void (*)(void)), 1)                                                                             \
+    F(int, PyGC_Disable, (void), 0) /* 3.10 */                                                                         \
+    F(int, PyGC_Enable, (void), 0)                                                                                     \
+    F(void *, PyThreadState_GetUnchecked, (void), 0)  /* 3.13 */                                                       \
+    F(void *, _PyThreadState_UncheckedGet, (void), 0) /* before */                                                     \
+    F(int, Py_IsFinalizing, (void), 0)                /* 3.13 */                                                       \
+    F(int, _Py_IsFinalizing, (void), 0)               /* before */
 
 static struct {
 #define F(result, name, arguments, needed) result(*name) arguments;
@@ -53,6 +56,7 @@ static struct {
 } py;
 
 static bool usable;
+static int minor; /* pt_python_minor() */
 static _Atomic bool gone;
 static _Atomic unsigned holders;
 
@@ -70,6 +74,8 @@ void pt_python_init(void)
 #undef F
     py.none = there ? pt_elf_symbol(&python.elf, "_Py_NoneStruct") : NULL;
     usable = usable && py.none != NULL;
+    const char *version = py.Py_GetVersion != NULL && py._Py_DecRefShared == NULL ? py.Py_GetVersion() : "";
+    minor = strncmp(version, "3.", 2) == 0 ? atoi(version + 2) : 0;
 }
 
 static bool finalizing(void)
@@ -139,6 +145,13 @@ void pt_python_leave_alone(int token, int collecting)
     py.PyGILState_Release(token);
 }
 
+/* From 3.11 on a frame object is made for who asks, and leads to the interpreter's own frame: behind its head and
+ * f_back. */
+static uintptr_t place_of(void *frame)
+{
+    return minor >= 11 ? ((const uintptr_t *)frame)[3] : minor > 0 ? (uintptr_t)frame : 0;
+}
+
 static void read_frame(void *frame, struct pt_python_frame *out)
 {
     out->code = py.PyFrame_GetCode(frame);
@@ -155,12 +168,13 @@ bool pt_python_frame(struct pt_python_frame *out)
     return frame != NULL;
 }
 
-unsigned pt_python_frames(void *thread_state, struct pt_python_frame *out, unsigned most)
+unsigned pt_python_frames(void *thread_state, struct pt_python_frame *out, uintptr_t *at, unsigned most)
 {
     unsigned n = 0;
     void *frame = py.PyThreadState_GetFrame(thread_state);
     while (frame != NULL && n < most) {
-        read_frame(frame, &out[n++]);
+        read_frame(frame, &out[n]);
+        at[n++] = place_of(frame);
         void *back = py.PyFrame_GetBack(frame);
         py.Py_DecRef(frame);
         frame = back;
@@ -208,15 +222,9 @@ void pt_python_describe(const struct pt_python_frame *f, char *file, char *funct
     *line = at > 0 ? (uint32_t)at : 0;
 }
 
-void pt_python_keep(void *code)
-{
-    py.Py_IncRef(code);
-}
-
 int pt_python_minor(void)
 {
-    const char *version = py.Py_GetVersion != NULL && py._Py_DecRefShared == NULL ? py.Py_GetVersion() : "";
-    return strncmp(version, "3.", 2) == 0 ? atoi(version + 2) : 0;
+    return minor;
 }
 
 bool pt_python_hold(void)
@@ -234,6 +242,44 @@ void pt_python_let_go(void)
     atomic_fetch_sub(&holders, 1);
 }
 
+/* PyMethodDef, whose layout is part of Python's stable ABI. */
+struct method {
+    const char *name;
+    void *(*function)(void *, void *);
+    int flags;
+    const char *doc;
+};
+
+static void (*code_ended)(void *code);
+
+/* The end of a weak reference, which is ours: nobody else has it. */
+static void *call_code_ended(void *address, void *reference)
+{
+    code_ended(py.PyLong_AsVoidPtr(address));
+    py.Py_DecRef(reference);
+    py.Py_IncRef(py.none);
+    return py.none;
+}
+
+bool pt_python_watch(void *code, void (*ended)(void *code))
+{
+    static struct method method = {"pintensor_code_ended", call_code_ended, 0x0008 /* METH_O */, NULL};
+    code_ended = ended;
+    void *address = py.PyLong_FromVoidPtr(code);
+    void *callable = address != NULL ? py.PyCFunction_NewEx(&method, address, NULL) : NULL;
+    void *reference = callable != NULL ? py.PyWeakref_NewRef(code, callable) : NULL;
+    void *const ours[] = {callable, address}; /* they go with the reference */
+    for (unsigned i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        if (ours[i] != NULL) {
+            py.Py_DecRef(ours[i]);
+        }
+    }
+    if (reference == NULL) {
+        py.PyErr_Clear();
+    }
+    return reference != NULL;
+}
+
 static void (*at_exit)(void);
 
 static void *call_at_exit(void *self, void *arguments)
@@ -245,19 +291,12 @@ static void *call_at_exit(void *self, void *arguments)
     return py.none;
 }
 
-/* PyMethodDef, whose layout is part of Python's stable ABI. */
-static struct {
-    const char *name;
-    void *(*function)(void *, void *);
-    int flags;
-    const char *doc;
-} method = {"pintensor_exit_begins", call_at_exit, 0x0004 /* METH_NOARGS */, NULL};
-
 bool pt_python_at_exit(void (*begins)(void), void (*over)(void))
 {
     if (py.PyInterpreterState_Get() != py.PyInterpreterState_Main()) {
         return false;
     }
+    static struct method method = {"pintensor_exit_begins", call_at_exit, 0x0004 /* METH_NOARGS */, NULL};
     at_exit = begins;
     bool done = false;
     void *module = py.PyImport_ImportModule("atexit");

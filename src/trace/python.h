@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 struct pt_python_frame {
-    void *code;   /* borrowed; valid while the frame runs, or for ever after pt_python_keep */
+    void *code;   /* borrowed: valid while the frame runs */
     int32_t last; /* which instruction of it */
 };
 
@@ -30,8 +30,9 @@ void pt_python_leave_alone(int token, int collecting);
 /* This thread's PyThreadState; NULL if it has none. */
 void *pt_python_thread_state(void);
 
-/* The running frames of a thread, innermost first. With the GIL, and the thread standing still. */
-unsigned pt_python_frames(void *thread_state, struct pt_python_frame *out, unsigned most);
+/* The running frames of a thread, innermost first, and where the interpreter itself has them, or zeros. With the GIL,
+ * and the thread standing still. */
+unsigned pt_python_frames(void *thread_state, struct pt_python_frame *out, uintptr_t *at, unsigned most);
 
 /* The innermost of this thread alone, which costs a fraction. With the GIL. */
 bool pt_python_frame(struct pt_python_frame *out);
@@ -39,7 +40,10 @@ bool pt_python_frame(struct pt_python_frame *out);
 /* File, function and line of a frame; empty strings when Python cannot tell. With the GIL. */
 void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size,
                         uint32_t *line);
-void pt_python_keep(void *code);
+
+/* Has `ended` called when the code object comes to its end, before its memory can be anybody else's; `ended` must not
+ * call Python. With the GIL; may run Python code. False: it cannot be done. */
+bool pt_python_watch(void *code, void (*ended)(void *code));
 
 /* The line of a frame; and of an instruction, in bytes from the first. 0: unknown. With the GIL. */
 int pt_python_frame_line(const struct pt_python_frame *f);

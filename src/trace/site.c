@@ -2,15 +2,17 @@
 
 #include "base/options.h"
 #include "ledger/table.h"
+#include "memory/owner.h"
+#include "trace/code.h"
 #include "trace/gil_helper.h"
+#include "trace/key_cache.h"
+#include "trace/site_store.h"
 #include "trace/stack.h"
 #include "trace/symbol.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* A stack is looked at in full once: from then on its key (see frames.h) leads to its site, for blocks of all sizes.
  * Where the interpreter's memory cannot be read that way, large blocks are looked at in full each time with the GIL,
@@ -18,20 +20,19 @@
  *
  * Nothing is called under `mutex`: Python may run a finalizer that frees a tensor. */
 
-#define KNOWN       ((size_t)16 << 10)
 #define LEAVES      4096
 #define ASKERS      256
 #define STREAK_SURE 16 /* so often the same answer: from then on it is asked for now and then */
 #define SKIP_SURE   63
 
 static struct {
-    /* Sites by key: the key's upper 48 bits, and the site's number and one. Old ones make room. */
-    _Atomic uint64_t known[KNOWN];
+    struct pt_key_cache known; /* by the keys of frames.h */
 
     pthread_mutex_t mutex;
     /* The site last seen in full for an innermost line, and how many bytes it may stand for. */
     struct {
-        const void *caller, *code;
+        const void *caller;
+        uint64_t code; /* its name: code.h */
         int32_t last;
         uint32_t site;
         size_t budget;
@@ -59,54 +60,19 @@ void pt_site_init(void)
     pt_gil_helper_init();
 }
 
-#define NUMBER ((uint64_t)0xffff)
-
-static size_t known_at(uint64_t key)
-{
-    return key >> 20 & (KNOWN - 1);
-}
-
-static bool recall(uint64_t key, uint32_t *site)
-{
-    size_t at = known_at(key);
-    for (size_t i = 0; i < 2; i++) {
-        uint64_t entry = atomic_load_explicit(&state.known[at ^ i], memory_order_relaxed);
-        if (entry >> 16 == key >> 16 && entry != 0) {
-            *site = (uint32_t)(entry & NUMBER) - 1;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void remember(uint64_t key, uint32_t site)
-{
-    size_t at = known_at(key);
-    uint64_t before = atomic_exchange(&state.known[at], (key & ~NUMBER) | (site + 1));
-    if (before != 0 && before >> 16 != key >> 16) {
-        atomic_store(&state.known[at ^ 1], before);
-    }
-}
-
 /* With the GIL, or in a thread of our own that has it while the other stands still: completes a stack that was begun.
  */
-static uint32_t complete(struct pt_stack *s, void *thread_state)
+static uint32_t complete(void *thread_state, void *begun)
 {
-    s->count = pt_python_frames(thread_state, s->frames, PT_FRAMES_MOST);
-    pt_frames_learn(thread_state, s->frames, s->count);
+    struct pt_stack *s = begun;
+    pt_stack_complete(s, thread_state);
     return pt_stack_site(s);
-}
-
-static uint32_t complete_other(void *thread_state, const void *begun)
-{
-    struct pt_stack s = *(const struct pt_stack *)begun;
-    return complete(&s, thread_state);
 }
 
 static bool ask(struct pt_stack *s, uint32_t *site)
 {
-    s->thread = (uint32_t)syscall(SYS_gettid);
-    return pt_gil_helper_ask(complete_other, s, site);
+    s->thread = pt_owner_thread();
+    return pt_gil_helper_ask(complete, s, site);
 }
 
 /* Without the GIL and without a key. */
@@ -119,7 +85,7 @@ static uint32_t ask_now_and_then(struct pt_stack *s)
         memset(&state.askers[i], 0, sizeof state.askers[i]);
         state.askers[i].caller = s->caller;
     }
-    if (state.askers[i].skip > 0) {
+    if (state.askers[i].skip > 0 && pt_table_site_is(state.askers[i].site)) {
         state.askers[i].skip--;
         site = state.askers[i].site;
     }
@@ -148,38 +114,45 @@ static uint32_t here(const void *caller, bool may_wait)
     uint32_t site = 0;
     /* Where there is no Python the native caller is all there is to know. */
     bool keyed = pt_frames_key(&key) || pt_python_gil() == PT_PYTHON_NONE;
-    if (keyed && recall(key, &site)) {
+    if (keyed && (site = pt_key_cache_find(&state.known, key)) != 0) {
         return site;
     }
     enum pt_python_gil gil = pt_python_gil();
     if (gil == PT_PYTHON_NONE) {
         site = pt_stack_site(&s);
     } else if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
-        site = complete(&s, pt_python_thread_state());
+        site = complete(pt_python_thread_state(), &s);
     } else if (gil == PT_PYTHON_RELEASED && may_wait && !keyed) {
         return ask_now_and_then(&s);
     } else if (gil == PT_PYTHON_HELD || !may_wait || !ask(&s, &site)) {
         return pt_stack_site(&s); /* of its native caller alone: the next time it may be told */
     }
-    if (keyed) {
-        remember(key, site);
+    if (keyed && s.lasts) {
+        pt_key_cache_enter(&state.known, key, site);
     }
     return site;
 }
 
-static size_t leaf_of(const void *caller, const struct pt_python_frame *f)
+/* The innermost line: the name of its code, or of none. */
+struct leaf {
+    const void *caller;
+    uint64_t code;
+    int32_t last;
+};
+
+static size_t leaf_place(const struct leaf *l)
 {
-    return pt_frames_mix(pt_frames_mix((uintptr_t)caller, (uintptr_t)f->code), (uint32_t)f->last) & (LEAVES - 1);
+    return pt_frames_mix(pt_frames_mix((uintptr_t)l->caller, l->code), (uint32_t)l->last) & (LEAVES - 1);
 }
 
 /* A site already known for this innermost line, if it may stand for `bytes` more. */
-static uint32_t leaf_spend(const void *caller, const struct pt_python_frame *f, size_t bytes)
+static uint32_t leaf_spend(const struct leaf *l, size_t bytes)
 {
     uint32_t site = 0;
-    size_t i = leaf_of(caller, f);
+    size_t i = leaf_place(l);
     pthread_mutex_lock(&state.mutex);
-    if (state.leaves[i].caller == caller && state.leaves[i].code == f->code && state.leaves[i].last == f->last &&
-        state.leaves[i].budget >= bytes) {
+    if (state.leaves[i].caller == l->caller && state.leaves[i].code == l->code && state.leaves[i].last == l->last &&
+        state.leaves[i].budget >= bytes && pt_table_site_is(state.leaves[i].site)) {
         state.leaves[i].budget -= bytes;
         site = state.leaves[i].site;
     }
@@ -187,13 +160,13 @@ static uint32_t leaf_spend(const void *caller, const struct pt_python_frame *f, 
     return site;
 }
 
-static void leaf_remember(const void *caller, const struct pt_python_frame *f, uint32_t site)
+static void leaf_remember(const struct leaf *l, uint32_t site)
 {
-    size_t i = leaf_of(caller, f);
+    size_t i = leaf_place(l);
     pthread_mutex_lock(&state.mutex);
-    state.leaves[i].caller = caller;
-    state.leaves[i].code = f->code;
-    state.leaves[i].last = f->last;
+    state.leaves[i].caller = l->caller;
+    state.leaves[i].code = l->code;
+    state.leaves[i].last = l->last;
     state.leaves[i].site = site;
     state.leaves[i].budget = PT_SITE_FULL;
     pthread_mutex_unlock(&state.mutex);
@@ -202,7 +175,8 @@ static void leaf_remember(const void *caller, const struct pt_python_frame *f, u
 /* By innermost line, which needs the GIL: `budget` bytes of a line are looked at once. */
 static uint32_t here_small(const void *caller, size_t bytes, bool may_wait)
 {
-    struct pt_python_frame leaf = {0};
+    struct pt_python_frame frame = {0};
+    bool lasts = true;
     enum pt_python_gil gil = pt_python_gil();
     /* By key no lock is taken, which threads of no Python count on. */
     bool by_key = gil == PT_PYTHON_NONE ? pt_option(PT_OPTION_STACK) != PT_STACK_FULL
@@ -211,12 +185,15 @@ static uint32_t here_small(const void *caller, size_t bytes, bool may_wait)
         return here(caller, may_wait);
     }
     if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
-        (void)pt_python_frame(&leaf);
+        lasts = !pt_python_frame(&frame) || pt_code_watch(&frame, 1);
     }
-    uint32_t site = leaf_spend(caller, &leaf, bytes);
+    struct leaf leaf = {caller, pt_code_name((uintptr_t)frame.code), frame.last};
+    uint32_t site = lasts ? leaf_spend(&leaf, bytes) : 0;
     if (site == 0) {
         site = here(caller, may_wait);
-        leaf_remember(caller, &leaf, site);
+        if (lasts) {
+            leaf_remember(&leaf, site);
+        }
     }
     return site;
 }
@@ -237,17 +214,6 @@ uint32_t pt_site_freeing(const void *caller)
     return pt_option(PT_OPTION_STACK) == PT_STACK_OFF ? 0 : here_small(caller, 1, false);
 }
 
-int pt_site_top(uint32_t number)
-{
-    const struct pt_site *s = pt_table_site(number);
-    for (unsigned i = 0; i < s->frames_count; i++) {
-        if ((s->library >> i & 1) == 0) {
-            return (int)i;
-        }
-    }
-    return s->frames_count > 0 ? 0 : -1;
-}
-
 void pt_site_frame(const struct pt_frame *f, struct pt_text *out)
 {
     pt_text_add(out, f->line > 0 ? "%s:%u" : "%s", pt_table_string(f->file), f->line);
@@ -257,8 +223,8 @@ void pt_site_frame(const struct pt_frame *f, struct pt_text *out)
 void pt_site_place(uint32_t number, struct pt_text *out)
 {
     const struct pt_site *s = pt_table_site(number);
-    int top = pt_site_top(number);
-    if (number == 0) {
+    int top = pt_site_store_top(s);
+    if (number == 0 || !pt_table_site_is(number)) {
         pt_text_add(out, "an unknown place");
     } else if (top < 0) {
         pt_text_add(out, "%s %s", pt_table_string(s->object), pt_table_string(s->symbol));

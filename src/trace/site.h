@@ -1,5 +1,5 @@
 /* Allocation sites: which line asked. Turns the running stack into the number of a site in the table; equal stacks
- * give equal numbers. Owns the table's sites' frames and strings; their counters are the ledger's. */
+ * give equal numbers. */
 #ifndef PT_SITE_H
 #define PT_SITE_H
 
@@ -16,14 +16,11 @@ void pt_site_init(void);
 
 /* The site of the caller. `caller` is the return address of the exported call, `bytes` what it asks for. Runs Python
  * code if this thread holds the GIL, else may wait up to 20 ms for a thread that takes it: call with no lock held.
- * 0 when sites are off or the table of sites is full. */
+ * 0 when sites are off. */
 uint32_t pt_site_here(const void *caller, size_t bytes);
 
 /* The same for a call that gives back: never waits, and is content with the nearest native symbol. */
 uint32_t pt_site_freeing(const void *caller);
-
-/* Which frame of a site to show first: the user's own innermost, else the innermost; -1 if it has none. */
-int pt_site_top(uint32_t number);
 
 /* One frame: "train.py:41  collect"; a native one: "libfoo.so  bar+0x12". */
 struct pt_frame;

@@ -2,28 +2,21 @@
 
 #include "base/linker.h"
 #include "base/options.h"
-#include "ledger/table.h"
+#include "memory/owner.h"
+#include "trace/code.h"
+#include "trace/key_cache.h"
+#include "trace/site_store.h"
 #include "trace/symbol.h"
 
 #include <execinfo.h>
-#include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define LIBRARY_FRAMES_MOST 4
-#define SLOTS               ((size_t)64 << 10) /* four times the number of sites, which have two keys or more */
 
-static struct {
-    pthread_mutex_t mutex;
-    struct {
-        uint64_t key;
-        uint32_t site;
-    } slots[SLOTS];
-    size_t used;
-} state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+/* By what instruction its frames are at, or by what line. */
+static struct pt_key_cache known;
+static _Atomic bool used;
 
 /* glibc loads its unwinder at the first call: when nobody else is loading something. */
 static bool have_unwinder(void)
@@ -43,11 +36,11 @@ static bool have_unwinder(void)
 
 void pt_stack_init(void)
 {
-    pthread_mutex_init(&state.mutex, NULL);
-    if (state.used > 0) { /* in a forked child; else that would touch a MiB for nothing */
-        memset(state.slots, 0, sizeof state.slots);
-        state.used = 0;
+    if (atomic_exchange(&used, false)) { /* in a forked child; else that would touch memory for nothing */
+        memset(&known, 0, sizeof known);
     }
+    pt_code_init();
+    pt_site_store_init();
     (void)have_unwinder();
 }
 
@@ -76,35 +69,34 @@ void pt_stack_begin(struct pt_stack *s, const void *caller)
     s->caller = caller;
     s->thread = 0;
     s->count = 0;
+    s->lasts = true;
     s->native_count = native_frames(s);
+}
+
+void pt_stack_complete(struct pt_stack *s, void *thread_state)
+{
+    uintptr_t at[PT_FRAMES_MOST];
+    s->count = pt_python_frames(thread_state, s->frames, at, PT_FRAMES_MOST);
+    pt_frames_learn(thread_state, (uintptr_t)s, s->frames, at, s->count);
+    s->lasts = pt_code_watch(s->frames, s->count);
 }
 
 static uint64_t key_of(const struct pt_stack *s, bool by_line)
 {
-    uint64_t hash = pt_frames_mix(1 + by_line, (uintptr_t)s->caller);
+    uint64_t hash = pt_frames_mix(pt_frames_mix(by_line, 1), (uintptr_t)s->caller);
     for (unsigned i = 0; i < s->count; i++) {
         int32_t at = by_line ? pt_python_frame_line(&s->frames[i]) : s->frames[i].last;
-        hash = pt_frames_mix(pt_frames_mix(hash, (uintptr_t)s->frames[i].code), (uint32_t)at);
+        hash = pt_frames_mix(pt_frames_mix(hash, pt_code_name((uintptr_t)s->frames[i].code)), (uint32_t)at);
     }
     for (unsigned i = 0; i < s->native_count; i++) {
         hash = pt_frames_mix(hash, (uintptr_t)s->native[i]);
     }
-    return hash | 1; /* 0 marks an empty slot */
+    return hash;
 }
 
 uint64_t pt_stack_key(const struct pt_stack *s)
 {
     return key_of(s, false);
-}
-
-/* The slot of the key, or the empty one where it belongs. With the mutex held. */
-static size_t slot_of(uint64_t key)
-{
-    size_t i = key >> 17 & (SLOTS - 1);
-    while (state.slots[i].key != 0 && state.slots[i].key != key) {
-        i = (i + 1) & (SLOTS - 1);
-    }
-    return i;
 }
 
 /* A frame in words. Strings are interned one frame at a time: twenty in words are 8 KiB, and a thread's whole stack may be
@@ -116,12 +108,9 @@ struct named_frame {
 
 static struct pt_frame intern(const struct named_frame *f)
 {
-    pthread_mutex_lock(&state.mutex);
-    struct pt_frame frame = {.file = pt_table_intern(pt_symbol_short_path(f->file)),
-                             .function = pt_table_intern(f->function),
+    return (struct pt_frame){.file = pt_site_store_name(pt_symbol_short_path(f->file)),
+                             .function = pt_site_store_name(f->function),
                              .line = f->line};
-    pthread_mutex_unlock(&state.mutex);
-    return frame;
 }
 
 static __attribute__((noinline)) bool name_python(const struct pt_python_frame *frame, unsigned *library,
@@ -149,6 +138,7 @@ static __attribute__((noinline)) struct pt_frame name_native(const void *pc)
 static void name_frames(const struct pt_stack *s, struct pt_site *out)
 {
     unsigned kept = 0, library = 0;
+    out->library = 0;
     for (unsigned i = 0; i < s->count && kept < PT_SITE_FRAMES; i++) {
         unsigned before = library;
         if (name_python(&s->frames[i], &library, &out->frames[kept])) {
@@ -167,84 +157,46 @@ static __attribute__((noinline)) void name_caller(const struct pt_stack *s, stru
 {
     struct named_frame f;
     pt_symbol_native(s->caller, f.function, f.file, PT_SYMBOL_MOST);
-    pthread_mutex_lock(&state.mutex);
-    out->symbol = pt_table_intern(f.function);
-    out->object = pt_table_intern(f.file);
-    pthread_mutex_unlock(&state.mutex);
+    out->symbol = pt_site_store_name(f.function);
+    out->object = pt_site_store_name(f.file);
 }
 
-/* With the mutex held. */
-static void know(uint64_t key, uint32_t number)
+/* A stack that is new by its lines as well. */
+static __attribute__((noinline)) uint32_t enter(const struct pt_stack *s)
 {
-    size_t slot = slot_of(key);
-    if (state.slots[slot].key == 0) {
-        state.used++;
-        state.slots[slot].key = key;
-        state.slots[slot].site = number;
-    }
-}
-
-/* With the mutex held; 0: the table is full. */
-static uint32_t add(const struct pt_site *site)
-{
-    struct pt_table *table = pt_table();
-    uint32_t number = atomic_load(&table->sites);
-    if (number == table->sites_most) {
-        return 0;
-    }
-    *pt_table_site(number) = *site;
-    atomic_store(&table->sites, number + 1);
+    struct pt_site site = {.thread = s->thread != 0 ? s->thread : pt_owner_thread()};
+    uint32_t number;
+    do {
+        uint32_t era = pt_site_store_begin();
+        name_frames(s, &site);
+        name_caller(s, &site);
+        number = pt_site_store_enter(&site, era);
+    } while (number == 0);
     return number;
 }
 
-/* Enters a stack into the table that is new by its lines as well. */
-static __attribute__((noinline)) uint32_t enter(const struct pt_stack *s, uint64_t key, uint64_t by_line)
+static void know(const struct pt_stack *s, uint64_t key, uint32_t site)
 {
-    struct pt_site site = {.thread = s->thread != 0 ? s->thread : (uint32_t)syscall(SYS_gettid), .smallest = UINT64_MAX};
-    if (atomic_load(&pt_table()->sites) == pt_table()->sites_most) {
-        return 0;
+    if (s->lasts) {
+        atomic_store_explicit(&used, true, memory_order_relaxed);
+        pt_key_cache_enter(&known, key, site);
     }
-    name_frames(s, &site);
-    name_caller(s, &site);
-    pthread_mutex_lock(&state.mutex);
-    uint32_t number = state.slots[slot_of(by_line)].site; /* another thread may have been faster */
-    bool fresh = number == 0 && (number = add(&site)) != 0;
-    if (fresh) {
-        know(by_line, number);
-    }
-    if (number != 0 && state.used < SLOTS / 2) {
-        know(key, number);
-    }
-    pthread_mutex_unlock(&state.mutex);
-    for (unsigned i = 0; fresh && i < s->count; i++) {
-        pt_python_keep(s->frames[i].code); /* so that its address never means other code */
-    }
-    return number;
-}
-
-/* Its instructions may be new, and its lines known: Python 3.12 has several instructions for one call, from one time to the
- * next. */
-static uint32_t known_by_line(uint64_t key, uint64_t by_line)
-{
-    pthread_mutex_lock(&state.mutex);
-    uint32_t number = state.slots[slot_of(by_line)].site;
-    if (number != 0 && state.used < SLOTS / 2) {
-        know(key, number);
-    }
-    pthread_mutex_unlock(&state.mutex);
-    return number;
 }
 
 uint32_t pt_stack_site(const struct pt_stack *s)
 {
     uint64_t key = pt_stack_key(s);
-    pthread_mutex_lock(&state.mutex);
-    uint32_t number = state.slots[slot_of(key)].site;
-    pthread_mutex_unlock(&state.mutex);
-    if (number == 0) {
+    uint32_t site = pt_key_cache_find(&known, key);
+    if (site == 0) {
+        /* Its instructions may be new, and its lines known: Python 3.12 has several instructions for one call, from one
+         * time to the next. */
         uint64_t by_line = key_of(s, true);
-        number = known_by_line(key, by_line);
-        number = number != 0 ? number : enter(s, key, by_line);
+        site = pt_key_cache_find(&known, by_line);
+        if (site == 0) {
+            site = enter(s);
+            know(s, by_line, site);
+        }
+        know(s, key, site);
     }
-    return number;
+    return site;
 }

@@ -11,8 +11,9 @@ unsigned probe_learn(void)
 {
     struct pt_python_frame frames[PT_FRAMES_MOST];
     void *thread_state = pt_python_thread_state();
-    unsigned count = pt_python_frames(thread_state, frames, PT_FRAMES_MOST);
-    pt_frames_learn(thread_state, frames, count);
+    uintptr_t at[PT_FRAMES_MOST];
+    unsigned count = pt_python_frames(thread_state, frames, at, PT_FRAMES_MOST);
+    pt_frames_learn(thread_state, (uintptr_t)frames, frames, at, count);
     return count;
 }
 

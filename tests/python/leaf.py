@@ -3,9 +3,11 @@ blocks each line keeps; the report has to say the same. PROBE: tests/programs/fr
 import collections
 import ctypes
 import os
+import struct
 import sys
 import threading
 import time
+import weakref
 
 
 class Block(ctypes.Structure):
@@ -96,6 +98,44 @@ def freed_code():
     for i in range(200):
         keep = i % 20 == 0
         exec(compile("\n" * (1000 + i % 9) + f"pin({keep}); pin(False)", "leaf.py", "exec"), {"pin": pin})
+
+
+def compiled():
+    """A program that compiles each of its requests: equal ones are one place, and none is kept."""
+    ends = []
+    for i in range(400):
+        code = compile(f"pin({i % 100 == 0})\n" + "T = %r" % ("x" * 100000), "leaf.py", "exec")
+        ends.append(weakref.ref(code))
+        exec(code, {"pin": pin})
+        del code
+    left = sum(end() is not None for end in ends)
+    if left > 0:
+        sys.exit(f"{left} of {len(ends)} code objects are kept")
+
+
+def many_compiled():
+    """More places than are told apart, in files of different names: the nearest line counts for those beyond."""
+    global lib
+    lib = ctypes.PyDLL(None)  # keeps the GIL: every line is told at once
+    lib.pintensor_alloc.argtypes = [ctypes.c_uint64, ctypes.c_size_t, ctypes.POINTER(Block)]
+    for i in range(20000):
+        exec(compile("pin(True)", f"request {i}.py", "exec"), {"pin": pin})
+
+
+def sandboxed():
+    """A program that may no longer open files or read memory by way of the kernel, and is killed if it tries."""
+    def statement(code, k, if_true=0, if_false=0):
+        return struct.pack("HBBI", code, if_true, if_false, k)
+    forbidden = 2, 41, 101, 257, 310, 311, 437  # open, socket, ptrace, openat, process_vm_readv and _writev, openat2
+    filter_ = statement(0x20, 0)
+    for number in forbidden:
+        filter_ += statement(0x15, number, 0, 1) + statement(6, 0x80000000)
+    filter_ += statement(6, 0x7FFF0000)
+    code = ctypes.create_string_buffer(filter_)
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(filter_) // 8, ctypes.addressof(code)))
+    if lib.prctl(38, 1, 0, 0, 0) != 0 or lib.prctl(22, 2, program, 0, 0) != 0:
+        sys.exit("no filter can be installed")
+    met(lines, features)
 
 
 def traced():
