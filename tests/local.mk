@@ -117,6 +117,7 @@ EXTRA_DIST += \
 	tests/programs/locking_malloc.c \
 	tests/programs/wraps_dlsym.c \
 	tests/programs/harm.c \
+	tests/programs/sandbox.c \
 	tests/programs/aborts_early.c \
 	tests/programs/leaves.c \
 	tests/programs/late.c \

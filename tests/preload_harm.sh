@@ -27,6 +27,28 @@ status=0
 LD_PRELOAD=$preload "$work/harm" 2> >(exec true) || status=$?
 is 'a closed pipe behind stderr' "$status" 0
 
+run timeout 10 "$work/harm" 'two frees'
+is 'a thread is there once much waits, and not for little' "$status" 12
+run env PINTENSOR_IDLE=10 timeout 10 "$work/harm" 'two frees'
+is 'nor without being asked' "$status" 22
+
+compile sandbox.c sandbox -D_GNU_SOURCE -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor
+for how in early late; do
+    run env PINTENSOR_IDLE=1 timeout 60 "$work/sandbox" $how
+    is "a program that may do nothing but allocate, $how: it ends" "$status" 3
+    has 'and has a report' "$err" '1,000 of 1,001 blocks'
+done
+run env PINTENSOR_IDLE=1 PINTENSOR_REPORT="$work/sandbox.txt" timeout 60 "$work/sandbox" late
+is 'the same with a report in a file' "$status" 3
+has 'which is there' "$(cat "$work/sandbox.txt" 2>&1)" '1,000 of 1,001 blocks'
+run env PINTENSOR_IDLE=1 PINTENSOR_REPORT="$work/early.txt" timeout 60 "$work/sandbox" early
+is 'where none may be opened' "$status" 3
+has 'it comes all the same' "$err" '1,000 of 1,001 blocks'
+run env PINTENSOR_IDLE=1 timeout 60 "$work/sandbox" closes
+is 'and where others have the numbers of what was open' "$status" 3
+is 'nothing is in their files' "$(wc -c <"$out")" 0
+rm -f "$out"
+
 cc_=${CC:-cc}
 $cc_ -shared -fPIC -o "$work/libaborts_early.so" "$programs/aborts_early.c"
 $cc_ -o "$work/early" -x c - -Wl,--no-as-needed -L"$work" -laborts_early -Wl,-rpath,"$work" <<<'int main(void) { return 0; }'

@@ -22,6 +22,7 @@ static const struct {
 static struct {
     uint64_t number[PT_OPTION_COUNT];
     const char *text[PT_OPTION_COUNT];
+    bool given[PT_OPTION_COUNT];
 } set;
 
 /* Index of word [s, s+n) in a list with commas, or -1. */
@@ -124,6 +125,7 @@ void pt_options_load(char **environment)
 {
     for (unsigned o = 0; o < PT_OPTION_COUNT; o++) {
         set.text[o] = options[o].value;
+        set.given[o] = false;
         (void)parse(o, options[o].value, &set.number[o]);
     }
     if (getauxval(AT_SECURE) != 0) {
@@ -149,6 +151,7 @@ void pt_options_load(char **environment)
         uint64_t number;
         if (parse(o, value, &number)) {
             set.number[o] = number;
+            set.given[o] = true;
             set.text[o] = options[o].kind == TEXT ? keep(value) : value;
         } else {
             complain_value(o, value);
@@ -164,6 +167,11 @@ uint64_t pt_option(enum pt_option option)
 const char *pt_option_text(enum pt_option option)
 {
     return set.text[option] != NULL ? set.text[option] : "";
+}
+
+bool pt_option_given(enum pt_option option)
+{
+    return set.given[option];
 }
 
 bool pt_option_enabled(void)

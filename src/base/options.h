@@ -30,6 +30,9 @@ void pt_options_load(char **environment);
 /* CHOICE: index of the value; SET: bits; NUMBER: the number. */
 uint64_t pt_option(enum pt_option option);
 const char *pt_option_text(enum pt_option option);
+
+/* Whether the environment says it, be it the default. */
+bool pt_option_given(enum pt_option option);
 bool pt_option_enabled(void);
 
 /* The list that people read: as plain text, or as the OPTIONS section of a man page. */

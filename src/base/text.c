@@ -320,18 +320,16 @@ int pt_text_parse_u64(const char *s, uint64_t *out)
     return 0;
 }
 
-int pt_text_proc_number(const char *path, const char *key, uint64_t *out)
+int pt_text_find_number(int fd, const char *key, uint64_t *out)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
     char buf[256];
+    off_t offset = 0;
     size_t key_len = strlen(key), matched = 0;
     enum { AT_KEY, ELSEWHERE, BEFORE_NUMBER, IN_NUMBER, DONE, WRONG } at = key_len > 0 ? AT_KEY : BEFORE_NUMBER;
     uint64_t v = 0;
     ssize_t n;
-    while (at < DONE && (n = read(fd, buf, sizeof buf)) > 0) {
+    while (at < DONE && (n = pread(fd, buf, sizeof buf, offset)) > 0) {
+        offset += n;
         for (ssize_t i = 0; i < n && at < DONE; i++) {
             char c = buf[i];
             if (at == AT_KEY && c == key[matched]) {
@@ -349,10 +347,20 @@ int pt_text_proc_number(const char *path, const char *key, uint64_t *out)
             }
         }
     }
-    close(fd);
     if (at != IN_NUMBER && at != DONE) {
         return -ENOENT;
     }
     *out = v;
     return 0;
+}
+
+int pt_text_proc_number(const char *path, const char *key, uint64_t *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int error = pt_text_find_number(fd, key, out);
+    close(fd);
+    return error;
 }

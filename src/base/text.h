@@ -40,4 +40,7 @@ int pt_text_parse_u64(const char *s, uint64_t *out);
 /* Reads the number after the first line that starts with `key` in a /proc-like file; -errno if none. */
 int pt_text_proc_number(const char *path, const char *key, uint64_t *out);
 
+/* The same of a file that is open, from its beginning. */
+int pt_text_find_number(int fd, const char *key, uint64_t *out);
+
 #endif

@@ -9,7 +9,6 @@
 #include "life/managers.h"
 #include "memory/owner.h"
 #include "memory/pin.h"
-#include "pool/background.h"
 #include "pool/drain.h"
 #include "pool/lock.h"
 #include "pool/upkeep.h"
@@ -82,7 +81,7 @@ void pt_block_explain(size_t bytes, struct pt_text *out)
 static void watch(void)
 {
     if (!pt_held_begun()) {
-        pt_background_watch();
+        pt_upkeep_watch();
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/sandbox.h"
 #include "device/driver.h"
 #include "life/held.h"
 #include "life/managers.h"
@@ -13,6 +14,7 @@
 #include "pool/background.h"
 #include "pool/pool.h"
 #include "pool/upkeep.h"
+#include "report/report.h"
 #include "trace/gil_helper.h"
 #include "trace/python.h"
 #include "trace/site.h"
@@ -34,6 +36,7 @@ static int set_up(void)
     pt_table_disown();
     python_tells = false;
     pt_pin_reset();
+    pt_sandbox_init();
     pt_background_init(pt_upkeep_tick, pt_upkeep_work, pt_option(PT_OPTION_IDLE));
     (void)pt_driver_look();
     int error = pt_segments_init();
@@ -49,6 +52,7 @@ static int set_up(void)
         pt_held_reset();
         pt_arena_small_idle(pt_option(PT_OPTION_IDLE));
         pt_site_init();
+        pt_report_keep();
     }
     return error;
 }

@@ -1,11 +1,16 @@
 /* What our copy of jemalloc calls instead of libc, libm and the unwinder: Makefile.am renames the calls. MALLOC_CONF
  * and /etc/malloc.conf read as absent; the dynamic linker is not asked for what only threads of its own would need, and
  * those stay off, as does its heap profiler, which the rest belongs to. */
+#include "base/sandbox.h"
 #include "base/thread.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 char *pt_no_getenv(const char *name);
 void *pt_no_dlsym(void *handle, const char *name);
@@ -16,6 +21,10 @@ double pt_no_exp(double x);
 double pt_no_round(double x);
 int pt_no_backtrace(void *trace, void *argument);
 size_t pt_no_ip(void *context);
+int pt_jemalloc_open(const char *path, int flags, int mode);
+long pt_jemalloc_syscall(long number, long a, long b, long c, long d);
+int pt_jemalloc_getaffinity(pid_t pid, size_t size, cpu_set_t *set);
+long pt_jemalloc_sysconf(int name);
 
 char *pt_no_getenv(const char *name)
 {
@@ -70,4 +79,33 @@ size_t pt_no_ip(void *context)
 {
     (void)context;
     return 0;
+}
+
+/* What it asks about the machine when it is set up, a program in a sandbox could be killed for. */
+static int refuse(void)
+{
+    errno = EPERM;
+    return -1;
+}
+
+int pt_jemalloc_open(const char *path, int flags, int mode)
+{
+    return pt_sandbox_entered() ? refuse() : open(path, flags, mode);
+}
+
+long pt_jemalloc_syscall(long number, long a, long b, long c, long d)
+{
+    bool opens = number == SYS_open || number == SYS_openat;
+    return opens && pt_sandbox_entered() ? refuse() : syscall(number, a, b, c, d);
+}
+
+int pt_jemalloc_getaffinity(pid_t pid, size_t size, cpu_set_t *set)
+{
+    return pt_sandbox_entered() ? refuse() : sched_getaffinity(pid, size, set);
+}
+
+long pt_jemalloc_sysconf(int name)
+{
+    bool counts = name == _SC_NPROCESSORS_ONLN || name == _SC_NPROCESSORS_CONF;
+    return counts && pt_sandbox_entered() ? 1 : sysconf(name);
 }

@@ -1,5 +1,6 @@
 #include "memory/pin.h"
 
+#include "base/sandbox.h"
 #include "device/driver.h"
 #include "memory/pages.h"
 #include "memory/prefault.h"
@@ -141,10 +142,13 @@ void pt_pin_explain(size_t len, int error, struct pt_text *out)
     uint64_t locked_kib = 0, mapped_kib = 0, most_mappings = 65530;
     (void)getrlimit(RLIMIT_MEMLOCK, &limit);
     (void)getrlimit(RLIMIT_AS, &space);
-    (void)pt_text_proc_number("/proc/self/status", "VmLck", &locked_kib);
-    (void)pt_text_proc_number("/proc/self/status", "VmSize", &mapped_kib);
-    (void)pt_text_proc_number("/proc/sys/vm/max_map_count", "", &most_mappings);
-    size_t mappings = count_mappings();
+    size_t mappings = 0;
+    if (pt_sandbox_may_open()) {
+        (void)pt_text_proc_number("/proc/self/status", "VmLck", &locked_kib);
+        (void)pt_text_proc_number("/proc/self/status", "VmSize", &mapped_kib);
+        (void)pt_text_proc_number("/proc/sys/vm/max_map_count", "", &most_mappings);
+        mappings = count_mappings();
+    }
     int refused = pt_driver_error();
     size_t locked_now = (size_t)locked_kib << 10;
 

@@ -1,5 +1,6 @@
 #include "memory/prefault.h"
 
+#include "base/sandbox.h"
 #include "base/thread.h"
 #include "memory/pages.h"
 
@@ -25,9 +26,13 @@ static void *touch(void *argument)
     return NULL;
 }
 
+/* One, where the program could be killed for asking. */
 static size_t processors(void)
 {
     cpu_set_t set;
+    if (pt_sandbox_entered()) {
+        return 1;
+    }
     CPU_ZERO(&set);
     int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
     return n < THREADS_MOST ? (size_t)n : THREADS_MOST;
@@ -39,7 +44,7 @@ void pt_prefault(void *p, size_t len)
         return;
     }
     struct part parts[THREADS_MOST];
-    size_t count = processors();
+    size_t count = len / PART_LEAST > 1 ? processors() : 1;
     count = count < len / PART_LEAST ? count : len / PART_LEAST;
     if (count < 2) {
         struct part whole = {.p = p, .len = len};

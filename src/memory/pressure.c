@@ -1,5 +1,6 @@
 #include "memory/pressure.h"
 
+#include "base/sandbox.h"
 #include "base/text.h"
 
 #include <fcntl.h>
@@ -93,6 +94,9 @@ static bool cgroup_short(void)
 bool pt_pressure_high(void)
 {
     uint64_t total, available;
+    if (!pt_sandbox_may_open()) {
+        return false;
+    }
     if (pt_text_proc_number("/proc/meminfo", "MemTotal", &total) == 0 &&
         pt_text_proc_number("/proc/meminfo", "MemAvailable", &available) == 0 &&
         short_of(total - available, total)) {

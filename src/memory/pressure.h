@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-/* True when less than a twentieth of what the cgroup or the machine may use is left. Reads /proc and /sys: some 50 us. */
+/* True when less than a twentieth of what the cgroup or the machine may use is left. Reads /proc and /sys: some 50 us.
+ * Not so in a sandbox. */
 bool pt_pressure_high(void);
 
 #endif

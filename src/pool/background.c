@@ -1,8 +1,11 @@
 #include "pool/background.h"
 
+#include "base/sandbox.h"
 #include "base/thread.h"
 
 #include <stdatomic.h>
+
+#define START_NS 20000000 /* on a busy machine: nobody has to have it */
 
 enum { ABSENT, PRESENT, STOPPED };
 static _Atomic int watcher;
@@ -14,8 +17,8 @@ static uint64_t idle_seconds;
 /* `works` is how often the thread was woken and has not been at it yet; the mutex guards it, and nothing is taken under it. */
 static struct {
     pthread_mutex_t mutex;
-    pthread_cond_t woken;
-    unsigned works;
+    pthread_cond_t woken, begun;
+    unsigned works, starts; /* that nobody has waited for to the end */
 } bell = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* Looks often enough that nothing stays more than a quarter longer than it should. */
@@ -56,6 +59,10 @@ static void *watch(void *its_era)
 {
     uintptr_t mine = (uintptr_t)its_era;
     (void)pthread_setname_np(pthread_self(), "pintensor");
+    pthread_mutex_lock(&bell.mutex);
+    bell.starts++;
+    pthread_cond_signal(&bell.begun);
+    pthread_mutex_unlock(&bell.mutex);
     do {
         do {
             int64_t until = next_tick();
@@ -79,14 +86,35 @@ void pt_background_init(bool (*when_it_ticks)(void), void (*when_woken)(void), u
     work = when_woken;
     pthread_mutex_init(&bell.mutex, NULL); /* in a forked child another thread may have held it */
     pt_thread_init_condition(&bell.woken);
-    bell.works = 0;
+    pt_thread_init_condition(&bell.begun);
+    bell.works = bell.starts = 0;
     idle_seconds = seconds;
     atomic_store(&watcher, ABSENT);
 }
 
+/* A new thread makes a few system calls of its own, for which a program that sandboxes itself right after this would be
+ * killed.
+ */
+static void wait_for_start(void)
+{
+    int64_t until = pt_thread_now() + START_NS;
+    bool in_time = true;
+    pthread_mutex_lock(&bell.mutex);
+    while (bell.starts == 0 && in_time) {
+        in_time = pt_thread_wait_until(&bell.begun, &bell.mutex, until);
+    }
+    bell.starts -= bell.starts > 0;
+    pthread_mutex_unlock(&bell.mutex);
+}
+
 void pt_background_watch(void)
 {
-    if (claim() && !pt_thread_start(NULL, watch, (void *)atomic_load(&era))) {
+    if (!claim()) {
+        return;
+    }
+    if (!pt_sandbox_entered() && pt_thread_start(NULL, watch, (void *)atomic_load(&era))) {
+        wait_for_start();
+    } else {
         atomic_store(&watcher, ABSENT); /* then the limits alone bound the cache */
     }
 }

@@ -19,8 +19,12 @@
 
 #include <string.h>
 
-/* The background thread's alone, but for the atomic one. */
+/* So much may wait for as long as the process lives, unless somebody gives PINTENSOR_IDLE. */
+#define NOT_WORTH_A_THREAD ((size_t)4 << 20)
+
+/* The background thread's alone, but for the atomic one and what is set once. */
 static struct {
+    size_t worth;              /* bytes that wait: from there on they are worth a thread */
     size_t small_unused;       /* at the latest tick, and */
     unsigned small_unchanged;  /* how many ticks it has been that */
     _Atomic bool purge_wanted; /* of the small region */
@@ -34,6 +38,7 @@ static void thread_ends(void)
 void pt_upkeep_reset(void)
 {
     memset(&state, 0, sizeof state);
+    state.worth = pt_option_given(PT_OPTION_IDLE) ? 1 : NOT_WORTH_A_THREAD + 1;
     pt_magazine_reset(thread_ends);
 }
 
@@ -187,6 +192,21 @@ void pt_upkeep_purge_small(void)
 
 /* ---- the background thread ---- */
 
+/* A program with a driver has threads, and what flies has to land. */
+static size_t worth_a_thread(void)
+{
+    return pt_driver_found() ? 1 : state.worth;
+}
+
+void pt_upkeep_watch(void)
+{
+    size_t worth = worth_a_thread();
+    if (atomic_load_explicit(&pt_table()->counters.cached_locked, memory_order_relaxed) >= worth ||
+        pt_segments_small_locked() >= worth || pt_magazine_any() || pt_in_flight_waiting()) {
+        pt_background_watch();
+    }
+}
+
 void pt_upkeep_work(void)
 {
     (void)pt_eviction_left();
@@ -219,8 +239,9 @@ bool pt_upkeep_tick(void)
     uint32_t chosen = short_of_memory ? choose_registered(0) : choose_beyond_room(before);
     size_t unused = pt_budget_small_unused();
     bool quiet = small_is_quiet(unused);
-    bool busy = kept || pt_free_cache_locked() > 0 || pt_in_flight_waiting() ||
-                (unused > 0 && state.small_unchanged <= 8);
+    size_t worth = worth_a_thread();
+    bool busy = kept || pt_free_cache_locked() >= worth || pt_in_flight_waiting() ||
+                (unused >= worth && state.small_unchanged <= 8);
     pt_lock_leave();
     (void)pt_eviction_now(chosen);
     short_of_memory ? pt_arena_small_purge() : pt_arena_small_decay();

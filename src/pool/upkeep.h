@@ -25,6 +25,10 @@ size_t pt_upkeep_trim(void);
 /* The small region has too much that is free: it goes, by the background thread where a device could be waited for. */
 void pt_upkeep_purge_small(void);
 
+/* Something became idle: has the background thread look after it if it is worth a thread, which a program of one thread
+ * would notice: it may not unshare() any more, and Python warns of its forks. Cheap. */
+void pt_upkeep_watch(void);
+
 /* What the background thread does: what others left to it, and now and then a look at what has been idle for too long;
  * false when nothing is left to watch. */
 void pt_upkeep_work(void);

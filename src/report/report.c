@@ -1,8 +1,10 @@
 #include "report/report.h"
 
 #include "base/dtype.h"
+#include "base/kept.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/sandbox.h"
 #include "ledger/growth.h"
 #include "report/misuse.h"
 #include "trace/site.h"
@@ -11,6 +13,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SHOWN_MOST 20 /* sites a section: the rest is summed up */
@@ -342,7 +345,52 @@ static void write_path(struct pt_text *t, const char *pattern)
     }
 }
 
+static struct pt_kept kept;
 static char path[2 * sizeof directory]; /* empty: it goes to stderr */
+
+/* A pipe without a reader is an error, and no terminal becomes this process's. */
+static int open_file(void)
+{
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+}
+
+static bool name_file(void)
+{
+    const char *pattern = pt_option_text(PT_OPTION_REPORT);
+    struct pt_text t;
+    pt_text_init(&t, path, sizeof path, -1);
+    if (pattern[0] != '\0') {
+        write_path(&t, pattern);
+    }
+    return pattern[0] != '\0';
+}
+
+void pt_report_keep(void)
+{
+    struct stat is;
+    pt_kept_close(&kept); /* in a forked child: its parent's */
+    if (!name_file() || !pt_sandbox_may_open()) {
+        return;
+    }
+    int fd = open_file();
+    if (fd < 0 || fstat(fd, &is) != 0 || S_ISFIFO(is.st_mode)) { /* whose reader waits for the end */
+        (void)(fd >= 0 && close(fd));
+    } else {
+        (void)pt_kept_take(&kept, fd);
+    }
+}
+
+/* It may have been removed since, with a folder that a program makes anew. */
+static int open_again(void)
+{
+    struct stat is;
+    int fd = pt_kept_fd(&kept);
+    if (fd >= 0 && fstat(fd, &is) == 0 && is.st_nlink > 0) {
+        return fd;
+    }
+    errno = EPERM;
+    return pt_sandbox_entered() ? -1 : open_file();
+}
 
 int pt_report_open_instead(int error)
 {
@@ -355,14 +403,9 @@ int pt_report_open_instead(int error)
 
 int pt_report_open(void)
 {
-    const char *pattern = pt_option_text(PT_OPTION_REPORT);
-    if (pattern[0] == '\0') {
+    if (!name_file()) {
         return pt_log_fd();
     }
-    struct pt_text t;
-    pt_text_init(&t, path, sizeof path, -1);
-    write_path(&t, pattern);
-    /* A pipe without a reader is an error, and no terminal becomes this process's. */
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+    int fd = open_again();
     return fd >= 0 ? fd : pt_report_open_instead(errno);
 }

@@ -22,6 +22,9 @@ void pt_report_of_table(struct pt_report *r);
 /* Writes the report. Returns the sections that are not empty, as PT_FAIL_* bits. */
 unsigned pt_report_write(const struct pt_report *r, struct pt_text *out);
 
+/* Opens the file that PINTENSOR_REPORT names, if it is one: who sandboxes itself may open none at its end. */
+void pt_report_keep(void);
+
 /* Where the report goes by PINTENSOR_REPORT: a file descriptor, stderr if the file cannot be opened (and says
  * so), -1 if stderr is no more. The process's end calls it, once. */
 int pt_report_open(void);

@@ -1,5 +1,6 @@
 #include "trace/gil_helper.h"
 
+#include "base/sandbox.h"
 #include "base/thread.h"
 #include "trace/python.h"
 
@@ -116,7 +117,7 @@ static void wait_for(struct question *q, int64_t until)
 
 bool pt_gil_helper_ask(pt_gil_helper_work *work, void *argument, uint32_t *result)
 {
-    if (!pt_python_may_ask()) {
+    if (!pt_python_may_ask() || pt_sandbox_entered()) {
         return false;
     }
     int64_t now = pt_thread_now();

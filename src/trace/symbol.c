@@ -1,6 +1,7 @@
 #include "trace/symbol.h"
 
 #include "base/libraries.h"
+#include "base/sandbox.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@ static char directory[PT_SYMBOL_MOST]; /* where the program was when it first pi
 void pt_symbol_init(void)
 {
     /* The system call: glibc's getcwd may allocate. */
-    if (syscall(SYS_getcwd, directory, sizeof directory) <= 0) {
+    if (pt_sandbox_entered() || syscall(SYS_getcwd, directory, sizeof directory) <= 0) {
         directory[0] = '\0';
     }
 }

@@ -1,4 +1,5 @@
 /* Programs that make it hard to leave quietly, one a mode: each once hung, crashed or lost its report under the preload. */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <pintensor.h>
 #include <pthread.h>
@@ -88,6 +89,31 @@ static int writes_over_its_environment(void)
     return 0;
 }
 
+static int threads(void)
+{
+    int count = -2; /* . and .. */
+    DIR *tasks = opendir("/proc/self/task");
+    while (readdir(tasks) != NULL) {
+        count++;
+    }
+    closedir(tasks);
+    return count;
+}
+
+/* After little was freed, and after much. */
+static int two_frees(void)
+{
+    int status = 0;
+    for (size_t bytes = (size_t)3 << 20; bytes < (size_t)64 << 20; bytes <<= 4) {
+        pintensor_block b;
+        if (pintensor_alloc(manager, bytes, &b) != 0 || pintensor_free(manager, b.data) != 0) {
+            return 98;
+        }
+        status = status * 10 + threads();
+    }
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -96,7 +122,8 @@ int main(int argc, char **argv)
     } modes[] = {{"a thread reads", a_thread_reads},
                  {"exit in a handler", exit_in_a_handler},
                  {"children", children},
-                 {"writes over its environment", writes_over_its_environment}};
+                 {"writes over its environment", writes_over_its_environment},
+                 {"two frees", two_frees}};
     pintensor_block b;
     manager = pintensor_manager_create();
     if (pintensor_alloc(manager, 100000, &b) != 0) {
