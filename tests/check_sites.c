@@ -64,11 +64,12 @@ START_TEST(rows_are_given_to_others)
     manager = pintensor_manager_create();
     char before[300], now[300];
     struct pt_block held = alloc_at(0, PT_DOOR_TORCH);
-    uint32_t site = pt_table_record(held.number)->site, early = 0;
+    uint32_t site = pt_table_record(held.number)->site, early = 0, peak = 0;
     told(site, before, sizeof before);
     for (unsigned i = 1; i < MANY; i++) {
-        struct pt_block b = alloc_at(i, i == 1 ? PT_DOOR_DEEPSPEED : PT_DOOR_C);
-        early = i == 1 ? pt_table_record(b.number)->site : early;
+        struct pt_block b = alloc_at(i, i == 2 ? PT_DOOR_DEEPSPEED : PT_DOOR_C);
+        peak = i == 1 ? pt_table_record(b.number)->site : peak;
+        early = i == 2 ? pt_table_record(b.number)->site : early;
         told(pt_table_record(b.number)->site, now, sizeof now);
         REQUIRE(strstr(now, "unknown") == NULL && strstr(now, "(other)") == NULL);
         REQUIRE(pt_block_end(&b));
@@ -78,7 +79,8 @@ START_TEST(rows_are_given_to_others)
     told(site, now, sizeof now);
     ck_assert_str_eq(now, before);
     ck_assert_uint_eq(pt_table_site(site)->live, 1);
-    told(early, now, sizeof now); /* and a row that is another's by now is never taken for the first one's */
+    ck_assert(pt_table_site_is(peak)); /* which had a block when most were alive */
+    told(early, now, sizeof now);      /* and a row that is another's by now is never taken for the first one's */
     ck_assert_str_eq(now, "an unknown place");
     uint64_t allocated, live;
     sum_up(&allocated, &live);

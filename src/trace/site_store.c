@@ -1,5 +1,6 @@
 #include "trace/site_store.h"
 
+#include "ledger/counters.h"
 #include "pool/drain.h"
 #include "pool/lock.h"
 
@@ -155,7 +156,7 @@ static bool can_go(uint32_t row)
 {
     const struct pt_site *s = pt_table_site(row);
     return row != pt_table()->other_site && s->last_ns != 0 && s->live == 0 && s->reclaimed == 0 && s->held == 0 &&
-           misused[row] == 0;
+           pt_counters_at_peak(&pt_table()->counters, s).blocks == 0 && misused[row] == 0;
 }
 
 /* Of those that can go the longest idle, about half of them. */

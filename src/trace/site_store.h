@@ -1,5 +1,5 @@
 /* The table's rows of sites, by what they say: two stacks that would read alike in the report are one site. When the
- * rows or the strings run out, sites with no live block and nothing lost lose their rows, the longest idle first. Where
+ * rows or the strings run out, sites with nothing alive, lost or there at the peak lose their rows, the longest idle first. Where
  * that is not enough, a stack is told by its nearest line alone, and at last all others are one site: no block goes
  * uncounted. */
 #ifndef PT_SITE_STORE_H
