@@ -239,7 +239,7 @@ void pintensor_get_stats(pintensor_stats *stats, size_t size)
                                 .pageable_blocks = c->pageable};
         pt_driver_counts(&all.registrations, &all.unregistrations);
         for (uint32_t i = 0; i < atomic_load(&t->misuses); i++) {
-            all.misuses += t->misuse[i].count;
+            all.misuses += PT_GET(t->misuse[i].count);
         }
     }
     memset(stats, 0, size);

@@ -39,10 +39,10 @@ static inline void remember_peak(struct pt_site *s)
 {
     uint64_t peaks = get(&pt_table()->counters.peaks);
     if (s->peaks_seen != peaks) {
-        s->peaks_seen = peaks;
-        s->peak_blocks = s->live;
-        s->peak_bytes = s->live_bytes;
-        s->peak_locked = s->live_locked;
+        PT_PUT(s->peaks_seen, peaks);
+        PT_PUT(s->peak_blocks, s->live);
+        PT_PUT(s->peak_bytes, s->live_bytes);
+        PT_PUT(s->peak_locked, s->live_locked);
     }
 }
 
@@ -56,14 +56,14 @@ struct pt_at_peak pt_counters_at_peak(const struct pt_counters *c, const struct 
 static inline void count_allocations(struct pt_site *s, const struct pt_tally_site *from)
 {
     if (s->allocated == 0) {
-        s->first_ns = from->first_ns;
-        s->smallest = from->smallest;
+        PT_PUT(s->first_ns, from->first_ns);
+        PT_PUT(s->smallest, from->smallest);
     }
-    s->dtype = from->dtype;
-    s->door = from->door;
-    s->smallest = from->smallest < s->smallest ? from->smallest : s->smallest;
-    s->largest = from->largest > s->largest ? from->largest : s->largest;
-    s->allocated += from->allocated;
+    PT_PUT(s->dtype, from->dtype);
+    PT_PUT(s->door, from->door);
+    PT_PUT(s->smallest, from->smallest < s->smallest ? from->smallest : s->smallest);
+    PT_PUT(s->largest, from->largest > s->largest ? from->largest : s->largest);
+    PT_PUT(s->allocated, s->allocated + from->allocated);
 }
 
 void pt_counters_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
@@ -96,9 +96,9 @@ void pt_counters_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
                                 .largest = r->asked,
                                 .first_ns = r->born_ns};
     count_allocations(s, &one);
-    s->live++;
-    s->live_bytes += r->asked;
-    s->live_locked += r->locked;
+    PT_PUT(s->live, s->live + 1);
+    PT_PUT(s->live_bytes, s->live_bytes + r->asked);
+    PT_PUT(s->live_locked, s->live_locked + r->locked);
     pt_growth_note(s, asked_ns, r->born_ns, get(&c->allocated));
 }
 
@@ -122,23 +122,32 @@ void pt_counters_drop(struct pt_record *r, bool reclaimed)
     struct pt_site *s = pt_table_site(r->site);
     remember_peak(s);
     drop_for_all(r);
-    s->live--;
-    s->live_bytes -= r->asked;
-    s->live_locked -= r->locked;
+    PT_PUT(s->live, s->live - 1);
+    PT_PUT(s->live_bytes, s->live_bytes - r->asked);
+    PT_PUT(s->live_locked, s->live_locked - r->locked);
     if (reclaimed) {
         add(&c->reclaimed, 1);
-        s->reclaimed++;
-        s->reclaimed_bytes += r->asked;
-        s->reclaimed_locked += r->locked;
+        PT_PUT(s->reclaimed, s->reclaimed + 1);
+        PT_PUT(s->reclaimed_bytes, s->reclaimed_bytes + r->asked);
+        PT_PUT(s->reclaimed_locked, s->reclaimed_locked + r->locked);
+    }
+}
+
+void pt_counters_copy(const struct pt_counters *from, struct pt_counters *to)
+{
+    const _Atomic uint64_t *one = (const _Atomic uint64_t *)from;
+    for (size_t i = 0; i < sizeof *to / sizeof *one; i++) {
+        atomic_init((_Atomic uint64_t *)to + i, atomic_load_explicit(one + i, memory_order_relaxed));
     }
 }
 
 void pt_counters_held(struct pt_site *s, const struct pt_record *r)
 {
-    s->oldest_ns = s->held == 0 || r->born_ns < s->oldest_ns ? r->born_ns : s->oldest_ns;
-    s->held++;
-    s->held_bytes += r->asked;
-    s->held_locked += r->locked;
+    uint64_t born = PT_GET(r->born_ns);
+    PT_PUT(s->oldest_ns, s->held == 0 || born < s->oldest_ns ? born : s->oldest_ns);
+    PT_PUT(s->held, s->held + 1);
+    PT_PUT(s->held_bytes, s->held_bytes + PT_GET(r->asked));
+    PT_PUT(s->held_locked, s->held_locked + PT_GET(r->locked));
 }
 
 void pt_counters_kept_drop(const struct pt_record *r)
@@ -241,9 +250,9 @@ void pt_counters_fold(struct pt_tally *t)
         struct pt_site *s = pt_table_site(from->site);
         uint64_t high = s->live_bytes + (uint64_t)from->high;
         remember_peak(s);
-        s->live += from->live;
-        s->live_bytes += from->bytes;
-        s->live_locked += from->locked;
+        PT_PUT(s->live, s->live + from->live);
+        PT_PUT(s->live_bytes, s->live_bytes + from->bytes);
+        PT_PUT(s->live_locked, s->live_locked + from->locked);
         if (from->allocated > 0) {
             /* Which turn was whose in between is not known: only the first may go on with a visit, and the latest be gone
              * on with. */

@@ -14,6 +14,9 @@ void pt_counters_release(struct pt_record *r);
 /* The block is gone. `reclaimed`: without a free(). */
 void pt_counters_drop(struct pt_record *r, bool reclaimed);
 
+/* As they are at this moment, or nearly. Needs no lock. */
+void pt_counters_copy(const struct pt_counters *from, struct pt_counters *to);
+
 /* Adds a live block to its site's held ones, or to those of a copy of its site. Needs no lock. */
 void pt_counters_held(struct pt_site *s, const struct pt_record *r);
 

@@ -11,24 +11,24 @@ void pt_growth_note_many(struct pt_site *s, uint64_t asked_ns, uint64_t now_ns, 
                          uint64_t visits, uint64_t high)
 {
     bool new_visit = s->visits == 0 || order != s->order + 1 || asked_ns > s->last_ns + PT_GROWTH_PAUSE;
-    s->visits += visits - !new_visit;
-    s->order = last;
-    s->last_ns = now_ns;
+    PT_PUT(s->visits, s->visits + (visits - !new_visit));
+    PT_PUT(s->order, last);
+    PT_PUT(s->last_ns, now_ns);
     if (high <= s->high_bytes) {
         return;
     }
-    s->high_bytes = high;
+    PT_PUT(s->high_bytes, high);
     if (s->high_visits == 0) {
-        s->high_first_ns = now_ns;
+        PT_PUT(s->high_first_ns, now_ns);
     }
     if (s->high_visit != s->visits) {
-        s->high_visit = s->visits;
-        s->high_visits++;
+        PT_PUT(s->high_visit, s->visits);
+        PT_PUT(s->high_visits, s->high_visits + 1);
     }
     if (s->high_visits == 1) {
-        s->high_first_bytes = s->high_bytes;
+        PT_PUT(s->high_first_bytes, s->high_bytes);
     }
-    s->high_last_ns = now_ns;
+    PT_PUT(s->high_last_ns, now_ns);
 }
 
 bool pt_growth_judge(const struct pt_site *s, uint64_t start_ns, uint64_t now_ns)
@@ -51,7 +51,9 @@ void pt_growth_judge_all(struct pt_site *all, uint32_t sites)
 {
     uint64_t now = pt_table_now(), start = pt_table()->born_ns;
     for (uint32_t number = 1; number < sites; number++) {
-        all[number].growing = pt_growth_judge(&all[number], start, now);
+        struct pt_site s; /* other threads may go on */
+        pt_table_copy_site(&all[number], &s);
+        PT_PUT(all[number].growing, pt_growth_judge(&s, start, now));
     }
 }
 

@@ -124,6 +124,14 @@ struct pt_site *pt_table_site(uint32_t site)
     return (struct pt_site *)((char *)current.table + current.table->sites_at) + pt_site_row(site);
 }
 
+void pt_table_copy_site(const struct pt_site *from, struct pt_site *to)
+{
+    typedef uint64_t __attribute__((may_alias)) word;
+    for (size_t i = 0; i < sizeof *to / sizeof(word); i++) {
+        ((word *)to)[i] = PT_GET(((const word *)from)[i]);
+    }
+}
+
 bool pt_table_site_is(uint32_t site)
 {
     return site >> PT_SITE_BITS == atomic_load_explicit(&pt_table_site(site)->generation, memory_order_relaxed);
@@ -216,8 +224,8 @@ void pt_table_give_record(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
-    r->state = PT_FREE;
-    r->flags = 0;
+    PT_PUT(r->state, PT_FREE);
+    PT_PUT(r->flags, 0);
     pt_table_write_end(r);
     r->next = free_records;
     free_records = number;
@@ -269,11 +277,12 @@ uint32_t pt_table_enter(void *base, size_t asked, size_t locked)
     }
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
-    r->state = PT_CACHED;
-    r->flags = 0;
-    r->base = (uintptr_t)base;
-    r->asked = asked;
-    r->locked = r->capacity = locked;
+    PT_PUT(r->state, PT_CACHED);
+    PT_PUT(r->flags, 0);
+    PT_PUT(r->base, (uintptr_t)base);
+    PT_PUT(r->asked, asked);
+    PT_PUT(r->locked, locked);
+    PT_PUT(r->capacity, locked);
     pt_table_write_end(r);
     if (pt_table_index(number) != 0) {
         pt_table_give_record(number);
@@ -298,7 +307,7 @@ void pt_table_mark_released(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
-    r->flags |= PT_RELEASED;
+    PT_PUT(r->flags, r->flags | PT_RELEASED);
     pt_table_write_end(r);
     if (!is_exact(r)) {
         size_t offset;
@@ -385,14 +394,14 @@ struct pt_found pt_table_find(const void *p)
     uint64_t end;
     do {
         before = atomic_load_explicit(&r->sequence, memory_order_acquire);
-        end = r->base + r->capacity;
         found = (struct pt_found){.number = number,
-                                  .generation = r->generation,
-                                  .manager = r->manager,
-                                  .state = r->state,
-                                  .flags = r->flags,
-                                  .base = r->base,
-                                  .asked = r->asked};
+                                  .generation = PT_GET(r->generation),
+                                  .manager = PT_GET(r->manager),
+                                  .state = PT_GET(r->state),
+                                  .flags = PT_GET(r->flags),
+                                  .base = PT_GET(r->base),
+                                  .asked = PT_GET(r->asked)};
+        end = found.base + PT_GET(r->capacity);
         atomic_thread_fence(memory_order_acquire);
         after = atomic_load_explicit(&r->sequence, memory_order_relaxed);
     } while (before != after || (before & 1) != 0);

@@ -16,6 +16,11 @@
 #define PT_TABLE_MAGIC 0x31534e4554544e50u /* "PNTTENS1" */
 #define PT_TABLE_VERSION 3
 
+/* Who reads takes no lock, so what is written must be whole at every instant: these say so, and are plain instructions.
+ * Writers may read what is theirs plainly. */
+#define PT_PUT(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+#define PT_GET(field)        __atomic_load_n(&(field), __ATOMIC_RELAXED)
+
 enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
 /* FLYING: dropped, and a device still uses it. HOLE: addresses of a chunk that are not locked. BUSY: somebody locks or
  * unlocks it just now, and it is his alone. */
@@ -135,6 +140,9 @@ static inline uint32_t pt_site_row(uint32_t site)
 {
     return site & ((1u << PT_SITE_BITS) - 1);
 }
+
+/* As it is at this moment, or nearly, for who does not hold the lock. */
+void pt_table_copy_site(const struct pt_site *from, struct pt_site *to);
 
 /* The row of a site, or the row of that number. */
 struct pt_site *pt_table_site(uint32_t site);

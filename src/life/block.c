@@ -131,7 +131,7 @@ static void drop(const struct pt_block *block)
         }
         pt_pool_give(block->number, !released && !pt_held_begun(), owner);
     } else {
-        r->flags |= ours ? PT_DROPPED : 0;
+        PT_PUT(r->flags, r->flags | (ours ? PT_DROPPED : 0));
         pt_drain_leave(owner);
     }
     watch();

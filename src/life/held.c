@@ -34,12 +34,15 @@ static void count_into(struct pt_site *all, uint32_t sites)
 {
     uint32_t records = atomic_load(&pt_table()->records);
     for (uint32_t number = 0; number < sites; number++) {
-        all[number].held = all[number].held_bytes = all[number].held_locked = 0;
+        PT_PUT(all[number].held, 0);
+        PT_PUT(all[number].held_bytes, 0);
+        PT_PUT(all[number].held_locked, 0);
     }
     for (uint32_t number = 1; number < records; number++) {
         const struct pt_record *r = pt_table_record(number);
-        if (r->state == PT_LIVE && (r->flags & PT_RELEASED) == 0 && pt_site_row(r->site) < sites) {
-            pt_counters_held(&all[pt_site_row(r->site)], r);
+        uint32_t row = pt_site_row(PT_GET(r->site));
+        if (PT_GET(r->state) == PT_LIVE && (PT_GET(r->flags) & PT_RELEASED) == 0 && row < sites) {
+            pt_counters_held(&all[row], r);
         }
     }
 }
@@ -65,9 +68,14 @@ static void copy(struct pt_held_look *look)
     struct pt_table *t = pt_table();
     struct pt_held_copy *c = look->copy;
     struct pt_report *r = &look->report;
-    memcpy(&c->counters, &t->counters, sizeof c->counters);
-    memcpy(c->misuse, t->misuse, sizeof c->misuse);
-    memcpy(c->site, pt_table_site(0), r->sites * sizeof c->site[0]);
+    pt_counters_copy(&t->counters, &c->counters);
+    for (uint32_t i = 0; i < r->misuses; i++) {
+        const struct pt_misuse *m = &t->misuse[i];
+        c->misuse[i] = (struct pt_misuse){m->kind, PT_GET(m->count), m->site, m->alloc_site, m->release_site};
+    }
+    for (uint32_t row = 0; row < r->sites; row++) {
+        pt_table_copy_site(pt_table_site(row), &c->site[row]);
+    }
     r->counters = &c->counters;
     r->misuse = c->misuse;
     r->site = c->site;
@@ -159,9 +167,9 @@ void pt_held_ended_well(const struct pt_record *r)
     struct pt_site *s = pt_table_site(r->site);
     if (atomic_load_explicit(&stage, memory_order_relaxed) == PYTHON_ENDED && r->born_ns <= pt_table()->exit_ns &&
         s->held > 0) {
-        s->held--;
-        s->held_bytes -= r->asked;
-        s->held_locked -= r->locked;
+        PT_PUT(s->held, s->held - 1);
+        PT_PUT(s->held_bytes, s->held_bytes - r->asked);
+        PT_PUT(s->held_locked, s->held_locked - r->locked);
     }
 }
 
@@ -193,7 +201,7 @@ void pt_held_finish(void)
                 pt_pages_unlock_keep((void *)r->base, r->locked);
             }
             pt_table_write_begin(r);
-            r->state = PT_BUSY; /* nobody's to take or to join with: other threads go on */
+            PT_PUT(r->state, PT_BUSY); /* nobody's to take or to join with: other threads go on */
             pt_table_write_end(r);
         }
     }

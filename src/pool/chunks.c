@@ -50,9 +50,9 @@ static void set_part(struct pt_record *r, enum pt_state now, size_t len)
 {
     holes += (now == PT_HOLE) - (size_t)(r->state == PT_HOLE);
     pt_table_write_begin(r);
-    r->state = (uint8_t)now;
-    r->capacity = len;
-    r->locked = now == PT_HOLE ? 0 : len;
+    PT_PUT(r->state, (uint8_t)now);
+    PT_PUT(r->capacity, len);
+    PT_PUT(r->locked, now == PT_HOLE ? 0 : len);
     pt_table_write_end(r);
 }
 
@@ -65,12 +65,15 @@ static uint32_t new_part(uint32_t chunk, uintptr_t base, size_t len)
     }
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
-    r->state = PT_BUSY;
-    r->flags = PT_EXACT | (pt_chunk_table_at(chunk)->kind != PT_CHUNK_MLOCKED ? PT_REGISTERED : 0);
-    r->base = base;
-    r->asked = 0;
-    r->locked = r->capacity = len;
-    r->site = r->release_site = r->manager = 0;
+    PT_PUT(r->state, PT_BUSY);
+    PT_PUT(r->flags, PT_EXACT | (pt_chunk_table_at(chunk)->kind != PT_CHUNK_MLOCKED ? PT_REGISTERED : 0));
+    PT_PUT(r->base, base);
+    PT_PUT(r->asked, 0);
+    PT_PUT(r->locked, len);
+    PT_PUT(r->capacity, len);
+    PT_PUT(r->site, 0);
+    PT_PUT(r->manager, 0);
+    r->release_site = 0;
     r->chunk = chunk;
     r->before = r->after = 0;
     r->uses = 0;
@@ -138,7 +141,7 @@ void pt_chunks_take(uint32_t number, size_t need)
     pt_free_cache_remove(number, free_kind(r));
     pt_chunk_table_use(chunk_of(r), r->capacity);
     holes -= !locked;
-    r->state = PT_BUSY; /* so that nothing joins with it */
+    PT_PUT(r->state, PT_BUSY); /* so that nothing joins with it */
     set_part(r, PT_BUSY, cut(number, need, locked, r->born_ns));
 }
 
@@ -155,9 +158,10 @@ static void swallow(uint32_t number, uint32_t later)
     set_part(r, r->state, r->capacity + gone->capacity);
     holes -= gone->state == PT_HOLE;
     pt_table_give_record(later);
-    r->born_ns = born > r->born_ns ? born : r->born_ns;
+    PT_PUT(r->born_ns, born > r->born_ns ? born : r->born_ns);
     /* What is said of a wrong free() must not name a block that lay elsewhere. */
-    r->site = r->release_site = 0;
+    PT_PUT(r->site, 0);
+    r->release_site = 0;
 }
 
 /* The neighbour, if it is free in the same way: taken out of the free cache. */
@@ -178,7 +182,7 @@ uint32_t pt_chunks_give(uint32_t number, bool locked, uint64_t since_ns)
     PT_ASSERT_LOCKED();
     PT_ASSERT(r->state != PT_HOLE && r->state != PT_FREE && r->owner == 0 && (locked || c->kind == PT_CHUNK_MLOCKED));
     pt_chunk_table_unuse(c, r->capacity);
-    r->born_ns = since_ns;
+    PT_PUT(r->born_ns, since_ns);
     set_part(r, locked ? PT_CACHED : PT_HOLE, r->capacity);
     uint32_t other = like_neighbour(r, r->after);
     if (other != 0) {
@@ -339,7 +343,7 @@ bool pt_chunks_convert(uint32_t number)
     }
     pt_chunk_table_at(own)->kind = PT_CHUNK_REGISTERED;
     pt_table_write_begin(r);
-    r->flags |= PT_REGISTERED;
+    PT_PUT(r->flags, r->flags | PT_REGISTERED);
     r->chunk = own;
     r->before = r->after = 0;
     pt_table_write_end(r);

@@ -62,7 +62,7 @@ void pt_in_flight_depart(uint32_t number)
         return;
     }
     pt_stream_use_mark(r);
-    r->born_ns = is_strict() ? atomic_fetch_add(&state.departures, 1) + 1 : 0;
+    PT_PUT(r->born_ns, is_strict() ? atomic_fetch_add(&state.departures, 1) + 1 : 0);
     atomic_fetch_add(&state.strict, r->born_ns > 0);
     atomic_fetch_add(&state.waiting, 1);
     uint32_t before = atomic_load_explicit(&state.arrived, memory_order_relaxed);

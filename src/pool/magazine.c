@@ -194,8 +194,8 @@ enum pt_magazine_put pt_magazine_put(struct pt_magazine *m, uint32_t number)
     }
     pt_counters_kept_end(&m->tally, r);
     pt_table_write_begin(r);
-    r->state = PT_CACHED;
-    r->born_ns = pt_table_now();
+    PT_PUT(r->state, PT_CACHED);
+    PT_PUT(r->born_ns, pt_table_now());
     pt_table_write_end(r);
     m->blocks[m->count] = number;
     m->lengths[m->count++] = (uint32_t)r->locked;

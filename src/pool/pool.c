@@ -47,18 +47,18 @@ static inline __attribute__((always_inline)) void enter_record(struct pt_record 
                                                               uint64_t born)
 {
     pt_table_write_begin(r);
-    r->state = PT_LIVE;
-    r->flags = (uint8_t)((r->flags & (PT_EXACT | PT_PAGEABLE | PT_REGISTERED)) | (b->tensor ? PT_TENSOR : 0));
-    r->generation++;
-    r->asked = b->bytes;
+    PT_PUT(r->state, PT_LIVE);
+    PT_PUT(r->flags, (uint8_t)((r->flags & (PT_EXACT | PT_PAGEABLE | PT_REGISTERED)) | (b->tensor ? PT_TENSOR : 0)));
+    PT_PUT(r->generation, r->generation + 1);
+    PT_PUT(r->asked, b->bytes);
     r->dtype = (int8_t)b->dtype;
     r->door = (uint8_t)b->door;
-    r->manager = b->manager;
-    r->site = pt_table_site_now(b->site);
+    PT_PUT(r->manager, b->manager);
+    PT_PUT(r->site, pt_table_site_now(b->site));
     r->release_site = 0;
     r->uses = 0;
     r->thread = pt_owner_thread();
-    r->born_ns = born;
+    PT_PUT(r->born_ns, born);
     r->id = serial;
     pt_table_write_end(r);
 }
@@ -258,8 +258,8 @@ static void give_pageable(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
-    r->state = PT_BUSY;
-    r->flags &= (uint8_t)~PT_PAGEABLE;
+    PT_PUT(r->state, PT_BUSY);
+    PT_PUT(r->flags, r->flags & ((uint8_t)~PT_PAGEABLE));
     pt_table_write_end(r);
 }
 
@@ -282,7 +282,7 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
             pt_table_unindex(number);
         }
         pt_table_write_begin(r);
-        r->state = PT_FLYING;
+        PT_PUT(r->state, PT_FLYING);
         pt_table_write_end(r);
     } else if (pageable) {
         give_pageable(number);

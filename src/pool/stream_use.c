@@ -86,7 +86,7 @@ static void never_again(const struct pt_found *f)
     if (alive(f)) {
         struct pt_record *r = pt_table_record(f->number);
         pt_table_write_begin(r);
-        r->flags |= PT_CAPTURED;
+        PT_PUT(r->flags, r->flags | PT_CAPTURED);
         pt_table_write_end(r);
     }
     pt_drain_leave(held);

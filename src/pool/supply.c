@@ -214,8 +214,8 @@ uint32_t pt_supply_make_pageable(size_t need, int *error)
     }
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
-    r->flags |= PT_PAGEABLE;
-    r->locked = 0;
+    PT_PUT(r->flags, r->flags | PT_PAGEABLE);
+    PT_PUT(r->locked, 0);
     pt_table_write_end(r);
     return number;
 }

@@ -23,12 +23,13 @@ bool pt_misuse_count(const struct pt_misuse *m)
     for (uint32_t i = 0; i < used; i++) {
         if (t->misuse[i].kind == m->kind && t->misuse[i].site == m->site &&
             t->misuse[i].alloc_site == m->alloc_site) {
-            t->misuse[i].count++;
+            PT_PUT(t->misuse[i].count, t->misuse[i].count + 1);
             return false;
         }
     }
     if (used == PT_MISUSE_MOST) {
-        t->misuse[used - 1].count++; /* the last entry stands for all that found no place */
+        PT_PUT(t->misuse[used - 1].count,
+               t->misuse[used - 1].count + 1); /* the last entry stands for all that found no place */
         return false;
     }
     t->misuse[used] = *m;

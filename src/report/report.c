@@ -47,6 +47,13 @@ static struct share held(const struct pt_site *s)
     return s->growing ? (struct share){0, 0, 0} : (struct share){s->held, s->held_bytes, s->held_locked};
 }
 
+static struct share share_of(const struct pt_report *r, uint32_t number, struct share (*of)(const struct pt_site *))
+{
+    struct pt_site s;
+    pt_table_copy_site(&r->site[number], &s);
+    return of(&s);
+}
+
 /* The sites of a section, those with the most locked bytes first; and the sum over all of them. */
 struct section {
     unsigned sites, shown;
@@ -58,7 +65,7 @@ static struct section collect(const struct pt_report *r, struct share (*of)(cons
 {
     struct section c = {0};
     for (uint32_t number = 0; number < r->sites; number++) {
-        struct share x = of(&r->site[number]);
+        struct share x = share_of(r, number, of);
         if (x.blocks == 0) {
             continue;
         }
@@ -167,7 +174,9 @@ static __attribute__((noinline)) void write_growing(const struct pt_report *r, s
 {
     struct section c = collect(r, growing);
     for (unsigned i = 0; i < c.shown; i++) {
-        const struct pt_site *s = &r->site[c.site[i]];
+        struct pt_site copy;
+        const struct pt_site *s = &copy; /* other threads may go on */
+        pt_table_copy_site(&r->site[c.site[i]], &copy);
         uint64_t gone = s->allocated - s->live;
         uint64_t freed = gone > s->reclaimed ? gone - s->reclaimed : 0;
         pt_text_add(out, "  GROWING    ");
@@ -186,7 +195,9 @@ static __attribute__((noinline)) void write_reclaimed(const struct pt_report *r,
 {
     struct section c = collect(r, reclaimed);
     for (unsigned i = 0; i < c.shown; i++) {
-        const struct pt_site *s = &r->site[c.site[i]];
+        struct pt_site copy;
+        const struct pt_site *s = &copy; /* other threads may go on */
+        pt_table_copy_site(&r->site[c.site[i]], &copy);
         pt_text_add(out, "  RECLAIMED  ");
         write_share(out, &c.share[i]);
         pt_text_add(out, ", dropped without free(): stock DeepSpeed never gives these back\n" INDENT);
@@ -208,7 +219,9 @@ static __attribute__((noinline)) void write_held(const struct pt_report *r, stru
     pt_text_add(out, " from %u site%s%s\n", c.sites, plural(c.sites),
                 r->ended ? ", alive when exit began: given back now" : ", alive now");
     for (unsigned i = 0; i < c.shown; i++) {
-        const struct pt_site *s = &r->site[c.site[i]];
+        struct pt_site copy;
+        const struct pt_site *s = &copy; /* other threads may go on */
+        pt_table_copy_site(&r->site[c.site[i]], &copy);
         pt_text_add(out, "             ");
         write_share(out, &c.share[i]);
         pt_text_add(out, ", ");
@@ -224,9 +237,10 @@ static uint64_t write_misused(const struct pt_report *r, struct pt_text *out)
     uint64_t calls = 0;
     for (uint32_t i = 0; i < r->misuses; i++) {
         const struct pt_misuse *m = &r->misuse[i];
-        calls += m->count;
-        pt_text_add(out, "  MISUSED    %u time%s: free() of an address that %s; nothing was changed\n" INDENT, m->count,
-                    plural(m->count), pt_misuse_name(m->kind));
+        uint32_t times = PT_GET(m->count);
+        calls += times;
+        pt_text_add(out, "  MISUSED    %u time%s: free() of an address that %s; nothing was changed\n" INDENT, times,
+                    plural(times), pt_misuse_name(m->kind));
         pt_site_place(m->site, out);
         pt_text_add(out, "\n");
         if (m->alloc_site != 0) {
@@ -261,7 +275,7 @@ static bool used(const struct pt_report *r, enum pt_door door)
 {
     bool any = (pt_table()->doors_retired >> door & 1) != 0;
     for (uint32_t number = 0; number < r->sites && !any; number++) {
-        any = r->site[number].allocated > 0 && r->site[number].door == (uint8_t)door;
+        any = PT_GET(r->site[number].allocated) > 0 && PT_GET(r->site[number].door) == (uint8_t)door;
     }
     return any;
 }
@@ -286,7 +300,7 @@ static __attribute__((noinline)) unsigned count(const struct pt_report *r, struc
 {
     unsigned sites = 0;
     for (uint32_t number = 0; number < r->sites; number++) {
-        sites += of(&r->site[number]).blocks != 0;
+        sites += share_of(r, number, of).blocks != 0;
     }
     return sites;
 }

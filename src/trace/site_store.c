@@ -110,15 +110,20 @@ static uint32_t take(uint16_t *list, uint32_t end)
     return row;
 }
 
-/* A row may have told of another site: all but its generation is new. */
-static uint32_t fill(uint32_t row, const struct pt_site *s)
+/* All of a row but its generation. A report may be reading. */
+static void fill_row(struct pt_site *to, const struct pt_site *s)
 {
-    struct pt_site *to = pt_table_site(row);
-    uint32_t generation = atomic_load(&to->generation);
-    *to = *s;
-    atomic_store(&to->generation, generation);
-    to->smallest = UINT64_MAX;
-    to->last_ns = pt_table_now(); /* not idle */
+    typedef uint32_t __attribute__((may_alias)) word;
+    for (size_t i = sizeof to->generation / sizeof(word); i < sizeof *to / sizeof(word); i++) {
+        PT_PUT(((word *)to)[i], ((const word *)s)[i]);
+    }
+}
+
+static uint32_t fill(uint32_t row, struct pt_site *s)
+{
+    s->smallest = UINT64_MAX;
+    s->last_ns = pt_table_now(); /* not idle */
+    fill_row(pt_table_site(row), s);
     store.used = true;
     return row;
 }
@@ -179,20 +184,21 @@ static void give_up(uint32_t row)
     uint32_t generation = atomic_load(&s->generation);
     if (s->allocated > 0) {
         t->doors_retired |= 1u << s->door;
-        pt_table_site(t->other_site)->allocated += s->allocated;
-        pt_table_site(t->other_site)->door = s->door; /* of one that is in use */
+        struct pt_site *other = pt_table_site(t->other_site);
+        PT_PUT(other->allocated, other->allocated + s->allocated);
+        PT_PUT(other->door, s->door); /* of one that is in use */
     }
     atomic_store(&s->generation, (generation + 1) & (UINT32_MAX >> PT_SITE_BITS));
-    memset((char *)s + sizeof s->generation, 0, sizeof *s - sizeof s->generation);
+    fill_row(s, &(struct pt_site){0});
 }
 
 static void name_again(struct pt_site *s)
 {
-    s->symbol = pt_table_intern(pt_table_string(s->symbol));
-    s->object = pt_table_intern(pt_table_string(s->object));
+    PT_PUT(s->symbol, pt_table_intern(pt_table_string(s->symbol)));
+    PT_PUT(s->object, pt_table_intern(pt_table_string(s->object)));
     for (uint32_t i = 0; i < s->frames_count; i++) {
-        s->frames[i].file = pt_table_intern(pt_table_string(s->frames[i].file));
-        s->frames[i].function = pt_table_intern(pt_table_string(s->frames[i].function));
+        PT_PUT(s->frames[i].file, pt_table_intern(pt_table_string(s->frames[i].file)));
+        PT_PUT(s->frames[i].function, pt_table_intern(pt_table_string(s->frames[i].function)));
     }
 }
 
@@ -280,7 +286,7 @@ uint32_t pt_site_store_name(const char *s)
     return string;
 }
 
-static uint32_t enter_new(const struct pt_site *s, uint16_t *free_list, uint32_t end)
+static uint32_t enter_new(struct pt_site *s, uint16_t *free_list, uint32_t end)
 {
     uint32_t row = find(s);
     if (row == 0 && (row = take(free_list, end)) != 0) {
