@@ -29,7 +29,7 @@ static struct pt_record *record(const void *p)
 /* What is in no magazine counts as cached at once; what is in one does not before it is gathered. */
 static bool kept(const void *p)
 {
-    return record(p)->state == PT_CACHED && record(p)->owner != 0;
+    return PT_GET(record(p)->state) == PT_CACHED && record(p)->owner != 0;
 }
 
 START_TEST(a_freed_block_is_kept_and_found_again)
