@@ -125,6 +125,7 @@ static inline struct pt_record *pt_table_record(uint32_t number)
 }
 
 struct pt_site *pt_table_site(uint32_t number);
+bool pt_table_open_site(uint32_t number); /* it may be written from now on; false: there is no room */
 const char *pt_table_string(uint32_t offset);
 
 /* Stores a string (the same one once, if it is the newest of its kind); 0 when there is no room. */
@@ -161,7 +162,8 @@ struct pt_found pt_table_find(const void *p);
  * lock, and the same time however many blocks there are. */
 bool pt_table_covers(const void *p, size_t n);
 
-/* Whether the address lies in the current range at all: one comparison. */
+/* Whether the address lies in the current range at all, and is not one that somebody else has mapped there: a
+ * comparison and a load. */
 bool pt_table_ours(const void *p);
 
 /* In a forked child: the parent's table becomes an ancestor's. Its index, which is private, goes on telling what the child

@@ -167,7 +167,7 @@ void pt_pin_explain(size_t len, int error, struct pt_text *out)
     } else if (space.rlim_cur != RLIM_INFINITY &&
                (error == ENOBUFS || ((size_t)mapped_kib << 10) + len > space.rlim_cur)) {
         pt_text_add(out,
-                    "the address-space limit is %B, and half of it at most is for pinned memory. Raise it: `ulimit -v unlimited` in the shell, "
+                    "the address-space limit is %B. Raise it: `ulimit -v unlimited` in the shell, "
                     "`docker run --ulimit as=-1`, `LimitAS=infinity` in a systemd unit, or `#SBATCH --mem` "
                     "with VSizeFactor=0 for Slurm",
                     (size_t)space.rlim_cur);

@@ -2,8 +2,8 @@
 
 #include "base/thread.h"
 #include "ledger/table.h"
-#include "memory/arena.h"
 #include "memory/pin.h"
+#include "memory/segments.h"
 #include "pool/background.h"
 #include "pool/budget.h"
 #include "pool/chunks.h"
@@ -45,7 +45,7 @@ uint32_t pt_eviction_choose_mlocked(void)
 static void free_addresses(void *addresses)
 {
     if (addresses != NULL) {
-        pt_arena_exact_free(addresses);
+        pt_segments_give_exact(addresses);
     }
 }
 

@@ -189,7 +189,7 @@ static uint32_t add(const struct pt_site *site)
 {
     struct pt_table *table = pt_table();
     uint32_t number = atomic_load(&table->sites);
-    if (number == table->sites_most) {
+    if (!pt_table_open_site(number)) {
         return 0;
     }
     *pt_table_site(number) = *site;

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# What pinning a little does to the rest of a process: next to nothing.
+# shellcheck disable=SC2154
+. "$(dirname "$0")/lib.sh"
+compile memory.c memory -ldl
+compile fake_cuda.c libcuda.so.1 -shared -fPIC -pthread -Wl,-soname,libcuda.so.1
+export PINTENSOR_REPORT=/dev/null
+
+within() { # NAME KIB   every figure of the last run is at most so much above stock's
+    local i names=('locked' 'resident' 'virtual size' 'in a core file') ours theirs
+    read -ra ours <<<"$(tail -1 <<<"$out")"
+    read -ra theirs <<<"$stock_figures"
+    for i in 0 1 2 3; do
+        [[ ${names[i]} != 'virtual size' ]] || continue
+        if ((ours[i] <= theirs[i] + $2)); then ok "$1: ${names[i]}"; else not_ok "$1: ${names[i]}" "${ours[i]} KiB, stock ${theirs[i]}"; fi
+    done
+}
+compare() { # NAME WHAT
+    stock "$work/memory" "$2"
+    stock_figures=$(tail -1 <<<"$out") stock_answers=$(sed '$d' <<<"$out")
+    run "$work/memory" "$2"
+    is "$1: it works as it does without" "$status $(sed '$d' <<<"$out")" "0 $stock_answers"
+    within "$1" 16384
+}
+compare_all() { # NAME
+    compare "$1a little is pinned" figures
+    is "$1a little is pinned: virtual size" "$(($(tail -1 <<<"$out" | cut -d' ' -f3) < 256 << 10))" 1
+    if ulimit -l unlimited 2>/dev/null || [[ $EUID == 0 ]]; then
+        compare "$1mlockall(MCL_FUTURE) before" 'locks all before'
+        compare "$1mlockall(MCL_CURRENT) after" 'locks all after'
+    fi
+    compare "$1RLIMIT_AS set later" 'limits addresses'
+}
+has_figures=$("$work/memory" figures) # status 1 where nothing can be locked
+if [[ $has_figures == 1* ]]; then
+    compare_all ''
+    MEMORY_DRIVER=$work/libcuda.so.1 compare_all 'with a GPU: '
+fi
+
+# --- core files ------------------------------------------------------------------------------
+
+run env PINTENSOR_DUMP=on "$work/memory" figures
+on=$(tail -1 <<<"$out" | cut -d' ' -f4)
+run "$work/memory" figures
+off=$(tail -1 <<<"$out" | cut -d' ' -f4)
+is 'PINTENSOR_DUMP=on: pinned memory is in core files' "$((on >= off + 1024))" 1
+
+# --- no memory to begin with -----------------------------------------------------------------
+
+for bytes in 4096 2097152; do
+    run "$work/memory" refused "$bytes"
+    is "no mapping of $bytes bytes for jemalloc: no crash" "$status" 0
+done
+is 'it cannot start: one line' "$out|$err" 'refused|pintensor: cannot start (errno 11): this process goes on without pintensor'
+finish
