@@ -45,6 +45,17 @@ run "$work/memory" figures
 off=$(tail -1 <<<"$out" | cut -d' ' -f4)
 is 'PINTENSOR_DUMP=on: pinned memory is in core files' "$((on >= off + 1024))" 1
 
+# --- what is done to a block's memory ends with the block --------------------------------------
+
+run "$work/memory" attributes
+is 'attributes: no crash' "$status" 0
+is 'the next blocks there are as good as new' "$(sed -n '/: *not here/d; s/: *$//; /:/p' <<<"$out")" ''
+has 'of all ways to change them, those that matter most were tried' "$out" 'DONTFORK:
+'
+MEMORY_DRIVER=$work/libcuda.so.1 run "$work/memory" attributes
+is 'with a GPU: attributes: no crash' "$status" 0
+is 'with a GPU: the next blocks there are as good as new' "$(sed -n '/not here/d; s/: *$//; /:/p' <<<"$out")" ''
+
 # --- no memory to begin with -----------------------------------------------------------------
 
 for bytes in 4096 2097152; do

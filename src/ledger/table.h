@@ -21,13 +21,14 @@ enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
  * unlocks it just now, and it is his alone. */
 enum pt_state { PT_FREE, PT_LIVE, PT_CACHED, PT_FLYING, PT_HOLE, PT_BUSY };
 enum {
-    PT_RELEASED = 1,  /* free() was called, a tensor still holds the block */
-    PT_TENSOR = 2,    /* goes back when its last tensor is dropped; else at free() */
-    PT_PAGEABLE = 4,  /* not locked: PINTENSOR_ON_LIMIT=pageable */
-    PT_EXACT = 8,     /* a part of a chunk: lies in the exact region; else in the small one */
-    PT_DROPPED = 16,  /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
+    PT_RELEASED = 1,    /* free() was called, a tensor still holds the block */
+    PT_TENSOR = 2,      /* goes back when its last tensor is dropped; else at free() */
+    PT_PAGEABLE = 4,    /* not locked: PINTENSOR_ON_LIMIT=pageable */
+    PT_EXACT = 8,       /* a part of a chunk: lies in the exact region; else in the small one */
+    PT_DROPPED = 16,    /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
     PT_REGISTERED = 32, /* a part of a chunk whose lock is a device's registration, not mlock */
-    PT_CAPTURED = 64 /* a graph that may be replayed at any time uses it */
+    PT_CAPTURED = 64,   /* a graph that may be replayed at any time uses it */
+    PT_ALTERED = 128    /* the program changed how its memory is treated: pool/attributes.h */
 };
 
 /* One stretch of memory. The record stays with it while it waits in the cache; `generation` tells the blocks

@@ -206,6 +206,27 @@ int pt_pages_lock(void *p, size_t len)
     return error;
 }
 
+int pt_pages_lock_again(void *p, size_t len)
+{
+    return syscall(SYS_mlock, p, len) == 0 ? 0 : -errno;
+}
+
+int pt_pages_plain(void *p, size_t len, bool dumped)
+{
+    enum { READ_WRITE = PROT_READ | PROT_WRITE, MERGE_NO_MORE = 13, GUARD_REMOVE = 103 };
+    if (syscall(SYS_pkey_mprotect, p, len, READ_WRITE, 0) != 0 && syscall(SYS_mprotect, p, len, READ_WRITE) != 0) {
+        return -errno;
+    }
+    (void)advise(p, len, MADV_NORMAL);
+    (void)advise(p, len, MADV_HUGEPAGE);
+    (void)advise(p, len, MERGE_NO_MORE);
+    (void)advise(p, len, GUARD_REMOVE);
+    (void)advise(p, len, dumped ? MADV_DODUMP : MADV_DONTDUMP);
+    (void)advise(p, len, MADV_KEEPONFORK);
+    (void)syscall(SYS_mbind, p, len, 0, NULL, 0, 0); /* MPOL_DEFAULT */
+    return advise(p, len, MADV_DOFORK);
+}
+
 void pt_pages_unlock(void *p, size_t len)
 {
     if (len > 0) {

@@ -57,6 +57,13 @@ int pt_pages_claim(void *p, size_t len);
  * Locks do not nest: one unlock undoes any number of locks on a page. */
 int pt_pages_lock(void *p, size_t len);
 
+/* Locks pages again that somebody else may have unlocked. What they hold stays. */
+int pt_pages_lock_again(void *p, size_t len);
+
+/* Pages that others may have treated with mprotect, madvise or mbind are as pt_pages_open() left them, but that they
+ * hold what they hold. An error: they may not be. */
+int pt_pages_plain(void *p, size_t len, bool dumped);
+
 /* Unlocks and gives the memory back; the addresses stay usable and read as zero. */
 void pt_pages_unlock(void *p, size_t len);
 

@@ -1,5 +1,6 @@
 #include "memory/segments.h"
 
+#include "base/options.h"
 #include "device/driver.h"
 #include "memory/book.h"
 #include "memory/pages.h"
@@ -196,6 +197,11 @@ int pt_segments_open(void *p, size_t len)
     return error;
 }
 
+int pt_segments_plain(void *p, size_t len)
+{
+    return pt_pages_plain(p, len, pt_option(PT_OPTION_DUMP) == PT_DUMP_ON);
+}
+
 bool pt_segments_is_open(const void *p)
 {
     return pt_windows_is_open(p);
@@ -241,6 +247,18 @@ static int fill_holes(size_t first, size_t end)
         at = end_of_run(end_of_run(run, end, FREE), end, USED);
     }
     return error;
+}
+
+/* Chunks need no lock but their registration. */
+static void lock_run_again(size_t first, size_t end)
+{
+    for (size_t at = first, next; at < end; at = next) {
+        next = (at / (PT_HUGE / PT_PAGE) + 1) * (PT_HUGE / PT_PAGE);
+        next = next < end ? next : end;
+        if (!pt_small_chunk_holds(address_of(at))) {
+            (void)pt_pages_lock_again(address_of(at), (next - at) * PT_PAGE);
+        }
+    }
 }
 
 int pt_segments_relock(void *p, size_t len)
@@ -359,6 +377,21 @@ size_t pt_segments_small_spare(void)
 size_t pt_segments_small_locked(void)
 {
     return atomic_load(&state.small_locked);
+}
+
+void pt_segments_lock_again(void)
+{
+    pthread_mutex_lock(&state.mutex);
+    size_t most = number_of(state.locked);
+    most = pt_book_has(&state.book, most) ? most : atomic_load(&state.book.opened);
+    for (size_t at = 0; at < most;) {
+        size_t end = end_of_run(at, most, state.page[at]);
+        if (state.page[at] <= FREE) {
+            lock_run_again(at, end);
+        }
+        at = end;
+    }
+    pthread_mutex_unlock(&state.mutex);
 }
 
 void pt_segments_unlock_all(void)

@@ -26,6 +26,13 @@ void pt_segments_give_exact(void *p);
  */
 int pt_segments_open(void *p, size_t len);
 
+/* Pages in windows that others may have treated with mprotect, madvise or mbind are as they were when they were opened.
+ * An error: they may not be. */
+int pt_segments_plain(void *p, size_t len);
+
+/* munlockall() was called: the SMALL region is locked again. */
+void pt_segments_lock_again(void);
+
 /* Whether an address of the range is ours; no lock. */
 bool pt_segments_is_open(const void *p);
 

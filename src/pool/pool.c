@@ -8,6 +8,7 @@
 #include "memory/pages.h"
 #include "memory/pin.h"
 #include "memory/segments.h"
+#include "pool/attributes.h"
 #include "pool/budget.h"
 #include "pool/chunks.h"
 #include "pool/device_reset.h"
@@ -253,14 +254,30 @@ int pt_pool_take_pageable(const struct pt_birth *b, struct pt_block *out)
 
 /* ---- a block ends ---- */
 
-/* The pages of a pageable part are wanted by nobody. */
-static void give_pageable(uint32_t number)
+/* It is nobody's but this thread's: the pages of a pageable part are wanted by no one, and altered ones not yet. */
+static void keep_busy(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
     r->state = PT_BUSY;
-    r->flags &= (uint8_t)~PT_PAGEABLE;
+    r->flags &= (uint8_t) ~(PT_PAGEABLE | PT_ALTERED);
     pt_table_write_end(r);
+}
+
+/* A part that was altered is as it was: registered, it waits for the next user; mlocked, it becomes a hole, since its
+ * pages may lie where they were bound to. If it is not, it stays busy for ever. */
+static void give_altered(uint32_t number, bool undone)
+{
+    struct pt_record *r = pt_table_record(number);
+    if (undone && (r->flags & PT_REGISTERED) != 0) {
+        pt_lock_enter();
+        (void)pt_chunks_give(number, true, pt_table_now());
+        pt_table()->counters.cached_locked = pt_free_cache_locked();
+        pt_lock_leave();
+    } else if (undone) {
+        r->next = 0;
+        (void)pt_eviction_now(number);
+    }
 }
 
 void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
@@ -269,6 +286,8 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
     void *base = (void *)r->base;
     size_t capacity = r->capacity;
     bool exact = (r->flags & PT_EXACT) != 0, pageable = (r->flags & PT_PAGEABLE) != 0;
+    bool altered = (r->flags & PT_ALTERED) != 0, undone = true;
+    bool registered = exact ? (r->flags & PT_REGISTERED) != 0 : pt_segments_registered(base);
     uint32_t evicted = 0;
     bool flies = !pageable && pt_in_flight_holds(r), too_much = false;
     PT_ASSERT_LOCKED();
@@ -284,8 +303,8 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
         pt_table_write_begin(r);
         r->state = PT_FLYING;
         pt_table_write_end(r);
-    } else if (pageable) {
-        give_pageable(number);
+    } else if (pageable || (exact && altered)) {
+        keep_busy(number);
     } else if (exact) {
         (void)pt_chunks_give(number, true, pt_table_now());
         evicted = pt_eviction_choose_mlocked(); /* what several threads expected at once may have been too much */
@@ -296,6 +315,9 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
         too_much = pt_budget_small_is_too_much(pt_supply_registers());
     }
     pt_drain_leave(owner);
+    if (altered) {
+        undone = pt_attributes_undo(base, capacity, exact, registered || pageable);
+    }
     if (flies) {
         pt_in_flight_depart(number);
     } else if (pageable) {
@@ -303,6 +325,8 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
         pt_eviction_hole(number);
     } else if (!exact) {
         pt_arena_small_free(base);
+    } else if (altered) {
+        give_altered(number, undone);
     }
     (void)pt_eviction_now(evicted);
     if (too_much) {

@@ -1,5 +1,6 @@
 /* What pinning a little does to the rest of a process: limits, core files, locks on everything, addresses, attributes
  * of memory. Pins through the preload's library if that is there, else as stock does. Prints what the test compares. */
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -118,6 +119,184 @@ static void refuse_mapping(unsigned bytes)
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
+/* ---- attributes ---- */
+
+static void add_word(char *words, const char *word)
+{
+    if (strstr(words, word) == NULL && strlen(words) + strlen(word) < 100) {
+        strcat(strcat(words, " "), word);
+    }
+}
+
+/* What is wrong with the kernel's record of [p, p + len), as memory fit for anybody; "" if nothing. */
+static const char *oddities(const void *p, size_t len)
+{
+    static const char *const bad[] = {"dc", "wf", "mg", "rr", "sr", "nh"};
+    static char odd[256];
+    char line[512];
+    uintptr_t from = 0, to = 0, start, end;
+    unsigned key;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    odd[0] = '\0';
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2) {
+            from = start;
+            to = end;
+        }
+        if (to <= (uintptr_t)p || from >= (uintptr_t)p + len) {
+            continue;
+        }
+        if (sscanf(line, "ProtectionKey: %u", &key) == 1 && key != 0) {
+            add_word(odd, "key");
+        }
+        if (strncmp(line, "VmFlags:", 8) == 0) {
+            for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+                if (strstr(line, bad[i]) != NULL) {
+                    add_word(odd, bad[i]);
+                }
+            }
+            if (strstr(line, " rd ") == NULL || strstr(line, " wr ") == NULL) {
+                add_word(odd, "unusable");
+            }
+            if (strstr(line, " lo ") == NULL && getenv("MEMORY_DRIVER") == NULL) {
+                add_word(odd, "unlocked");
+            }
+        }
+    }
+    fclose(f);
+    f = fopen("/proc/self/numa_maps", "r");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "%lx", &from) == 1 && from >= (uintptr_t)p && from < (uintptr_t)p + len &&
+            strstr(line, " default ") == NULL) {
+            add_word(odd, "bound");
+        }
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return odd;
+}
+
+static int dont_fork(void *p, size_t len)
+{
+    return madvise(p, len, MADV_DONTFORK);
+}
+static int wipe_on_fork(void *p, size_t len)
+{
+    return madvise(p, len, MADV_WIPEONFORK);
+}
+static int mergeable(void *p, size_t len)
+{
+    return madvise(p, len, MADV_MERGEABLE);
+}
+static int read_at_random(void *p, size_t len)
+{
+    return madvise(p, len, MADV_RANDOM);
+}
+static int no_huge_pages(void *p, size_t len)
+{
+    return madvise(p, len, MADV_NOHUGEPAGE);
+}
+static int read_only(void *p, size_t len)
+{
+    return mprotect(p, len, PROT_READ);
+}
+static int no_access(void *p, size_t len)
+{
+    return mprotect(p, len, PROT_NONE);
+}
+static int with_key(void *p, size_t len)
+{
+    return pkey_mprotect(p, len, PROT_READ | PROT_WRITE, pkey_alloc(0, 0));
+}
+static int unlock(void *p, size_t len)
+{
+    return munlock(p, len);
+}
+static int unlock_all(void *p, size_t len)
+{
+    (void)p;
+    (void)len;
+    return munlockall();
+}
+static int bind_to_node(void *p, size_t len)
+{
+    long (*mbind)(void *, unsigned long, int, const unsigned long *, unsigned long, unsigned) =
+        (long (*)(void *, unsigned long, int, const unsigned long *, unsigned long, unsigned))look("mbind");
+    unsigned long node = 1;
+    return mbind != NULL ? (int)mbind(p, len, MPOL_BIND, &node, 64, 0) : -1;
+}
+
+static const struct {
+    const char *name;
+    int (*alter)(void *, size_t);
+} ways[] = {
+    {"DONTFORK", dont_fork},       {"WIPEONFORK", wipe_on_fork}, {"MERGEABLE", mergeable}, {"RANDOM", read_at_random},
+    {"NOHUGEPAGE", no_huge_pages}, {"PROT_READ", read_only},     {"PROT_NONE", no_access}, {"pkey", with_key},
+    {"munlock", unlock},           {"munlockall", unlock_all},   {"mbind", bind_to_node}};
+
+enum { BLOCKS = 6 };
+
+/* Blocks of so many bytes; some of the memory is altered; all end, one after another, and new ones have to be as good
+ * as new. A large block that is left has to keep what was done to it: *lost. */
+static const char *try(int (*alter)(void *, size_t), size_t bytes, size_t from, size_t len, int *lost)
+{
+    static char found[256];
+    char *p[BLOCKS];
+    found[0] = '\0';
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        p[i] = pin(bytes);
+        memset(p[i], 1, bytes);
+    }
+    char *lowest = p[0];
+    for (unsigned i = 1; i < BLOCKS - 1; i++) {
+        lowest = p[i] < lowest ? p[i] : lowest;
+    }
+    unpin(p[BLOCKS - 1]); /* so that something free lies there, too */
+    char *at = (char *)((uintptr_t)(lowest + from) & ~(uintptr_t)4095);
+    int refused = alter(at, len);
+    char before[256];
+    strcpy(before, oddities(at, 4096));
+    for (unsigned i = 0; i < BLOCKS - 1; i++) {
+        if (p[i] != lowest) {
+            unpin(p[i]);
+        }
+    }
+    *lost |= from < bytes && strcmp(oddities(at, 4096), before) != 0;
+    unpin(lowest);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        p[i] = pin(bytes);
+        const char *odd = oddities(p[i], bytes);
+        if (odd[0] != '\0') {
+            add_word(found, odd);
+        } else {
+            memset(p[i], 2, bytes);
+        }
+    }
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        unpin(p[i]);
+    }
+    if (refused != 0) {
+        add_word(found, "not here");
+    }
+    return found;
+}
+
+static void attributes(void)
+{
+    for (unsigned i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        int lost = 0;
+        printf("%s:", ways[i].name);
+        printf("%s", try(ways[i].alter, 4 * MIB, 0, 4 * MIB, &lost));     /* a block */
+        printf("%s", try(ways[i].alter, 4 * MIB, 64 << 10, 8192, &lost)); /* a part of one */
+        printf("%s", try(ways[i].alter, MIB, 512 << 10, 5 * MIB, &lost)); /* parts of several, and what is free */
+        printf("%s", try(ways[i].alter, 20 << 10, 0, 20 << 10, &lost));
+        printf("%s", try(ways[i].alter, 8 << 10, 0, 8 << 10, &lost)); /* small ones */
+        printf("%s", try(ways[i].alter, 1000, 0, 4096, &lost));       /* several in a page */
+        printf("%s\n", lost ? " lost" : "");
+    }
+}
+
 /* A driver that is in use, with a context. */
 static void start_driver(const char *path)
 {
@@ -135,6 +314,9 @@ int main(int argc, char **argv)
     if (strcmp(what, "refused") == 0) {
         refuse_mapping((unsigned)atoi(argv[2]));
         printf("%s\n", pin(MIB) != NULL ? "pinned" : "refused");
+    } else if (strcmp(what, "attributes") == 0) {
+        attributes();
+        printf("%lu\n", status("VmLck"));
     } else if (strcmp(what, "locks all before") == 0) {
         printf("%d\n", mlockall(MCL_FUTURE));
         void *p = pin(MIB), *q = pin(1000), *r = pin(70 * MIB);
