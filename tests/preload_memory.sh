@@ -56,6 +56,9 @@ MEMORY_DRIVER=$work/libcuda.so.1 run "$work/memory" attributes
 is 'with a GPU: attributes: no crash' "$status" 0
 is 'with a GPU: the next blocks there are as good as new' "$(sed -n '/not here/d; s/: *$//; /:/p' <<<"$out")" ''
 
+run "$work/memory" 'cannot unlock'
+is 'munlock() is refused: nothing stays locked that is not counted' "$status $out" $'0 0\n1'
+
 # --- no memory to begin with -----------------------------------------------------------------
 
 for bytes in 4096 2097152; do

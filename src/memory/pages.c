@@ -202,7 +202,7 @@ int pt_pages_lock(void *p, size_t len)
     }
     int error = -errno;
     /* A lock that failed half way leaves the range marked as locked and partly populated. */
-    pt_pages_unlock(p, len);
+    (void)pt_pages_unlock(p, len);
     return error;
 }
 
@@ -227,12 +227,28 @@ int pt_pages_plain(void *p, size_t len, bool dumped)
     return advise(p, len, MADV_DOFORK);
 }
 
-void pt_pages_unlock(void *p, size_t len)
+/* Other pages in the place of these, whose lock goes with them. */
+static int replace(void *p, size_t len)
 {
-    if (len > 0) {
-        (void)syscall(SYS_munlock, p, len);
-        pt_pages_discard(p, len);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    if (pt_pages_is_shared(p) || mmap(p, len, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) {
+        return -ENOMEM;
     }
+    (void)advise(p, len, MADV_DONTDUMP);
+    (void)advise(p, len, MADV_HUGEPAGE);
+    return 0;
+}
+
+int pt_pages_unlock(void *p, size_t len)
+{
+    if (len == 0) {
+        return 0;
+    }
+    if (syscall(SYS_munlock, p, len) != 0) {
+        return replace(p, len);
+    }
+    pt_pages_discard(p, len);
+    return 0;
 }
 
 void pt_pages_discard(void *p, size_t len)

@@ -64,8 +64,9 @@ int pt_pages_lock_again(void *p, size_t len);
  * hold what they hold. An error: they may not be. */
 int pt_pages_plain(void *p, size_t len, bool dumped);
 
-/* Unlocks and gives the memory back; the addresses stay usable and read as zero. */
-void pt_pages_unlock(void *p, size_t len);
+/* Unlocks and gives the memory back; the addresses stay usable and read as zero. On failure, which can be for want of
+ * mappings, all is as it was. */
+int pt_pages_unlock(void *p, size_t len);
 
 /* Gives the memory of unlocked pages back; the addresses stay usable and read as zero. */
 void pt_pages_discard(void *p, size_t len);

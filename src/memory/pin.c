@@ -59,10 +59,11 @@ int pt_pin_acquire(void *p, size_t len)
     return error;
 }
 
-void pt_pin_release(void *p, size_t len)
+bool pt_pin_release(void *p, size_t len)
 {
-    pt_pages_unlock(p, len);
-    atomic_fetch_sub(&locked, len);
+    bool unlocked = pt_pages_unlock(p, len) == 0;
+    atomic_fetch_sub(&locked, unlocked ? len : 0);
+    return unlocked;
 }
 
 int pt_pin_register(void *p, size_t len)

@@ -86,7 +86,9 @@ static void unlock_ahead(char *next)
 {
     if (!state.registers && state.locked > next) {
         size_t len = (size_t)(state.locked - next);
-        pt_pin_release(next, len);
+        if (!pt_pin_release(next, len)) {
+            return;
+        }
         state.locked -= len;
         atomic_fetch_sub(&state.small_locked, len);
     }
@@ -277,10 +279,9 @@ int pt_segments_relock(void *p, size_t len)
 static void make_hole(size_t first, size_t end)
 {
     size_t beside = holes_beside(first, end), n = (end - first) * PT_PAGE;
-    if (state.holes + 1 - beside > HOLES_MOST) {
-        return;
+    if (state.holes + 1 - beside > HOLES_MOST || !pt_pin_release(address_of(first), n)) {
+        return; /* a later sweep tries again */
     }
-    pt_pin_release(address_of(first), n);
     memset(&state.page[first], HOLE, end - first);
     state.holes += 1 - beside;
     atomic_fetch_sub(&state.small_locked, n);

@@ -321,7 +321,7 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
     if (flies) {
         pt_in_flight_depart(number);
     } else if (pageable) {
-        pt_pages_unlock(base, capacity);
+        pt_pages_discard(base, capacity);
         pt_eviction_hole(number);
     } else if (!exact) {
         pt_arena_small_free(base);

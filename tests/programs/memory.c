@@ -307,6 +307,20 @@ static void start_driver(const char *path)
     }
 }
 
+/* From here on a call fails, whatever for. */
+static void refuse_call(unsigned number)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof rules / sizeof rules[0], rules};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -317,6 +331,15 @@ int main(int argc, char **argv)
     } else if (strcmp(what, "attributes") == 0) {
         attributes();
         printf("%lu\n", status("VmLck"));
+    } else if (strcmp(what, "cannot unlock") == 0) {
+        void *p = pin(8 * MIB), *small = pin(1000);
+        refuse_call(SYS_munlock);
+        unpin(p);
+        unpin(small);
+        size_t (*trim)(void) = (size_t(*)(void))look("pintensor_trim");
+        (void)trim();
+        printf("%lu\n", status("VmLck"));
+        printf("%d\n", pin(8 * MIB) != NULL);
     } else if (strcmp(what, "locks all before") == 0) {
         printf("%d\n", mlockall(MCL_FUTURE));
         void *p = pin(MIB), *q = pin(1000), *r = pin(70 * MIB);
