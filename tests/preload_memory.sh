@@ -59,6 +59,51 @@ is 'with a GPU: the next blocks there are as good as new' "$(sed -n '/not here/d
 run "$work/memory" 'cannot unlock'
 is 'munlock() is refused: nothing stays locked that is not counted' "$status $out" $'0 0\n1'
 
+# --- more than there is ------------------------------------------------------------------------
+
+run env -u PINTENSOR_REPORT PINTENSOR_IDLE=1 "$work/memory" 'opens nothing'
+is 'a program that may open nothing any more goes on' "$status $out" '0 1'
+
+# Locked for real, such requests would have the machine kill: the memlock limit is in the way of that.
+asks() { # MIB [FILE MIB]
+    capture limited 8388608:8388608 env LD_PRELOAD="$preload" "$work/memory" asks "$@"
+}
+if [[ -z $(ls -d /sys/bus/virtio/drivers/virtio_mem/virtio* /sys/bus/vmbus/drivers/hv_balloon /sys/devices/system/xen_memory /sys/module/vmw_balloon 2>/dev/null) ]]; then
+    for mib in $(((3 << 40) >> 20)) $(((64 << 40) >> 20)) $(((1024 << 40) >> 20)); do
+        asks "$mib"
+        has "$mib MiB: the machine has not so much" "$out" 'the machine has '
+    done
+fi
+asks 64
+has 'what the machine has, but the limit forbids' "$out" 'the memlock limit is 8.0 MiB'
+
+cgroup=/sys/fs/cgroup/memory limit=memory.limit_in_bytes
+[[ -d $cgroup ]] || cgroup=/sys/fs/cgroup limit=memory.max
+group=$cgroup/pintensor-test-$$
+in_cgroup() { # CGROUP COMMAND…
+    local group=$1
+    shift
+    # shellcheck disable=SC2016 # for the inner shell
+    run bash -c 'unset LD_PRELOAD; echo $$ >"$0/cgroup.procs" && exec env LD_PRELOAD="$1" "${@:2}"' "$group" "$preload" "$@"
+}
+if mkdir "$group" 2>/dev/null; then
+    [[ -w $group/$limit ]] || echo +memory >"$cgroup/cgroup.subtree_control"
+    if { echo $((96 << 20)) >"$group/$limit"; } 2>/dev/null; then
+        [[ $limit != memory.max ]] || echo +memory >"$group/cgroup.subtree_control" 2>/dev/null
+        mkdir "$group/below"
+        in_cgroup "$group/below" "$work/memory" asks 200
+        is 'beyond what a cgroup above has: an error' "$status" 0
+        has 'it says how much that is' "$out" 'its cgroup may have 96.0 MiB, of which '
+        in_cgroup "$group/below" "$work/memory" asks 64 "$work/file" 80
+        is 'file cache is free' "$status $out" '0 pinned'
+    else
+        echo '# no cgroup with a limit can be made here'
+    fi
+    rmdir "$group/below" "$group" 2>/dev/null
+else
+    echo '# no cgroup can be made here'
+fi
+
 # --- no memory to begin with -----------------------------------------------------------------
 
 for bytes in 4096 2097152; do

@@ -3,6 +3,8 @@
 #include "device/driver.h"
 #include "memory/pages.h"
 #include "memory/prefault.h"
+#include "memory/pressure.h"
+#include "memory/windows.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -146,15 +148,20 @@ void pt_pin_explain(size_t len, int error, struct pt_text *out)
     (void)pt_text_proc_number("/proc/self/status", "VmSize", &mapped_kib);
     (void)pt_text_proc_number("/proc/sys/vm/max_map_count", "", &most_mappings);
     size_t mappings = count_mappings();
+    const struct pt_range *range = pt_windows_range();
     int refused = pt_driver_error();
     size_t locked_now = (size_t)locked_kib << 10;
 
     pt_text_add(out, "cannot lock %B more memory (%B locked now): ", len, locked_now);
-    if (refused != 0) {
+    if (refused != 0 && error != ENOSPC && error != ENOBUFS) {
         pt_text_add(out, "the device's driver would not register it (its error %d), and ", refused);
     }
-    if (limit.rlim_cur != RLIM_INFINITY && locked_now + len > limit.rlim_cur &&
-        !may_lock_without_limit()) {
+    if (error == ENOSPC) {
+        pt_pressure_explain(len, out);
+    } else if (error == ENOBUFS) {
+        pt_text_add(out, "it is more than is left of the %B of addresses that are kept for pinned memory",
+                    range->size - range->small);
+    } else if (limit.rlim_cur != RLIM_INFINITY && locked_now + len > limit.rlim_cur && !may_lock_without_limit()) {
         pt_text_add(out,
                     "the memlock limit is %B. Raise it: `ulimit -l unlimited` in the shell, "
                     "`docker run --ulimit memlock=-1`, `LimitMEMLOCK=infinity` in a systemd unit, or for Slurm "
@@ -166,7 +173,7 @@ void pt_pin_explain(size_t len, int error, struct pt_text *out)
                     "vm.max_map_count=1048576` (on the host, also for Docker, systemd and Slurm)",
                     mappings, most_mappings);
     } else if (space.rlim_cur != RLIM_INFINITY &&
-               (error == ENOBUFS || ((size_t)mapped_kib << 10) + len > space.rlim_cur)) {
+               ((size_t)mapped_kib << 10) + pt_pages_up(len, PT_HUGE) > space.rlim_cur) {
         pt_text_add(out,
                     "the address-space limit is %B. Raise it: `ulimit -v unlimited` in the shell, "
                     "`docker run --ulimit as=-1`, `LimitAS=infinity` in a systemd unit, or `#SBATCH --mem` "

@@ -30,8 +30,8 @@ size_t pt_pin_bytes(void);
 /* The errno (positive) of this thread's last refused lock, 0 after a success. */
 int pt_pin_error(void);
 
-/* Says which limit refused `len` more bytes, and the command that lifts it. `error` is the errno; ENOBUFS: the reserved
- * range is used up. */
+/* Says which limit refused `len` more bytes, and the command that lifts it. `error` is the errno; ENOSPC: there is not
+ * so much memory (pt_pressure_room); ENOBUFS: the range of addresses is used up. */
 void pt_pin_explain(size_t len, int error, struct pt_text *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include "memory/owner.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
+#include "memory/pressure.h"
 #include "memory/segments.h"
 #include "pool/attributes.h"
 #include "pool/budget.h"
@@ -185,7 +186,7 @@ static int take_small(const struct pt_birth *b, struct pt_block *out)
     size_t locked, before = pt_segments_small_locked();
     void *base = pt_arena_small(b->bytes, small_alignment(b->bytes), &locked);
     if (base == NULL) {
-        return pt_pin_error() != 0 ? -pt_pin_error() : -ENOBUFS;
+        return pt_pin_error() != 0 ? -pt_pin_error() : -ENOMEM;
     }
     bool reused = pt_segments_small_locked() <= before;
     pt_lock_enter_noting();
@@ -219,10 +220,17 @@ static bool relieve(int how)
     }
 }
 
+/* Where all that waits would not make room for it, it had better stay. */
+static bool is_hopeless(int error, size_t bytes)
+{
+    size_t waits = error == -ENOSPC ? pt_upkeep_cached() : 0;
+    return error == -ENOSPC && !pt_pressure_room(bytes > waits ? bytes - waits : 0);
+}
+
 int pt_pool_take(const struct pt_birth *b, struct pt_block *out)
 {
     if (b->bytes > BYTES_MOST) {
-        return -ENOMEM;
+        return pt_pressure_room(b->bytes) ? -ENOBUFS : -ENOSPC;
     }
     pt_device_reset_mend();
     if (pt_magazine_mine() && b->bytes > PT_ARENA_SLAB_MOST && take_kept(b, out)) {
@@ -230,7 +238,7 @@ int pt_pool_take(const struct pt_birth *b, struct pt_block *out)
     }
     consider_magazine();
     int error = take(b, out);
-    for (int i = 0; i < RELIEFS && error != 0; i++) {
+    for (int i = 0; i < RELIEFS && error != 0 && !is_hopeless(error, b->bytes); i++) {
         error = relieve(i) ? take(b, out) : error;
     }
     if (pt_magazine_mine() && pt_magazine_useless()) {

@@ -5,6 +5,7 @@
 #include "ledger/table.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
+#include "memory/pressure.h"
 #include "memory/segments.h"
 #include "pool/budget.h"
 #include "pool/chunks.h"
@@ -85,6 +86,7 @@ static uint32_t make_registered(size_t need, bool apart)
     uint32_t evicted = choose_evicted(plan.evict);
     size_t len = pt_budget_fit(need, plan.len);
     pt_lock_leave();
+    len = pt_pressure_room(len) ? len : need;
 
     /* The new one first: else the driver would have it wait for the others to go, and those for the device, and the device
      * may be waiting for what this very thread is about to send. */
@@ -207,6 +209,10 @@ uint64_t pt_supply_spent(void)
 
 static uint32_t make(size_t need, bool apart, bool for_device, int *error)
 {
+    if (!pt_pressure_room(need)) {
+        *error = ENOSPC;
+        return 0;
+    }
     (void)pt_driver_look(); /* what is made from here on may be registered */
     pt_supply_look();
     pt_lock_enter();

@@ -307,18 +307,33 @@ static void start_driver(const char *path)
     }
 }
 
-/* From here on a call fails, whatever for. */
-static void refuse_call(unsigned number)
+/* From here on a call fails, whatever for, in every thread; or the process is killed for it. */
+static void refuse_call(unsigned number, unsigned answer)
 {
     struct sock_filter rules[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, answer),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {sizeof rules / sizeof rules[0], rules};
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+}
+
+/* Bytes of a file are read or written, and stay in the kernel's cache. */
+static void use_file(const char *path, size_t bytes)
+{
+    static char some[1 << 16];
+    FILE *f = fopen(path, "w");
+    for (size_t done = 0; f != NULL && done < bytes; done += sizeof some) {
+        (void)!fwrite(some, 1, sizeof some, f);
+    }
+    if (f != NULL) {
+        fflush(f);
+        (void)fsync(fileno(f));
+        fclose(f);
+    }
 }
 
 int main(int argc, char **argv)
@@ -331,9 +346,21 @@ int main(int argc, char **argv)
     } else if (strcmp(what, "attributes") == 0) {
         attributes();
         printf("%lu\n", status("VmLck"));
+    } else if (strcmp(what, "opens nothing") == 0) {
+        unpin(pin(MIB));
+        refuse_call(SYS_openat, SECCOMP_RET_KILL_PROCESS);
+        sleep(3); /* the idle thread looks around */
+        printf("%d\n", pin(20 * MIB) != NULL);
+    } else if (strcmp(what, "asks") == 0) { /* MIB FILE MIB */
+        if (argc > 4) {
+            use_file(argv[3], strtoull(argv[4], NULL, 0) * MIB);
+        }
+        void *p = pin(strtoull(argv[2], NULL, 0) * MIB);
+        const char *(*why)(void) = (const char *(*)(void))look("pintensor_last_error");
+        printf("%s\n", p != NULL ? "pinned" : why());
     } else if (strcmp(what, "cannot unlock") == 0) {
         void *p = pin(8 * MIB), *small = pin(1000);
-        refuse_call(SYS_munlock);
+        refuse_call(SYS_munlock, SECCOMP_RET_ERRNO | EPERM);
         unpin(p);
         unpin(small);
         size_t (*trim)(void) = (size_t(*)(void))look("pintensor_trim");
