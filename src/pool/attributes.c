@@ -69,10 +69,16 @@ bool pt_attributes_begin(void *p, size_t len)
     return rest;
 }
 
+/* A signal handler may have interrupted this very thread while it holds the lock. */
+static bool lock(void)
+{
+    return pt_lock_try() || pt_lock_enter_at_the_end();
+}
+
 /* Live blocks have it remembered; pages of the small region that nobody uses are undone with those beside them. */
 void pt_attributes_end(void *p, size_t len)
 {
-    if (!pt_owner_owns() || !pt_lock_try()) {
+    if (!pt_owner_owns() || !lock()) {
         return;
     }
     for (struct span s = ours_of(p, len); s.at < s.end;) {
@@ -96,7 +102,7 @@ void pt_attributes_end(void *p, size_t len)
 
 void pt_attributes_unlocked_all(void)
 {
-    if (!pt_owner_owns() || !pt_lock_try()) {
+    if (!pt_owner_owns() || !lock()) {
         return;
     }
     uint32_t count = atomic_load(&pt_table()->records);
