@@ -14,16 +14,27 @@ static size_t bytes_of(size_t pages, unsigned level)
     return pages * sizeof(uint64_t);
 }
 
+/* One stretch of addresses: the numbers, then the words of each level. */
 int pt_starts_init(struct pt_starts *s, size_t span)
 {
     *s = (struct pt_starts){.pages = span / PT_PAGE};
-    int error = pt_book_init(&s->number_book, s->pages * sizeof s->numbers[0]);
-    s->numbers = s->number_book.base;
-    for (unsigned i = 0; i < PT_STARTS_LEVELS && error == 0; i++) {
-        error = pt_book_init(&s->word_book[i], bytes_of(s->pages, i));
-        s->words[i] = s->word_book[i].base;
+    size_t bytes[PT_STARTS_LEVELS + 1] = {pt_pages_up(s->pages * sizeof s->numbers[0], PT_HUGE)}, sum = bytes[0];
+    for (unsigned i = 0; i < PT_STARTS_LEVELS; i++) {
+        bytes[i + 1] = pt_pages_up(bytes_of(s->pages, i), PT_HUGE);
+        sum += bytes[i + 1];
     }
-    return error;
+    char *base = pt_pages_reserve(sum);
+    if (base == NULL) {
+        return -ENOMEM;
+    }
+    pt_book_over(&s->number_book, base, bytes[0], false);
+    s->numbers = (void *)base;
+    for (unsigned i = 0; i < PT_STARTS_LEVELS; i++) {
+        base += bytes[i];
+        pt_book_over(&s->word_book[i], base, bytes[i + 1], false);
+        s->words[i] = (void *)base;
+    }
+    return 0;
 }
 
 int pt_starts_open(struct pt_starts *s, size_t offset_end)
