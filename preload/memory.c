@@ -1,8 +1,8 @@
 /* libc's calls that change how memory is treated. Those on blocks of ours are remembered, so that the next user of the
  * memory does not meet what another one asked for; all others go on to libc's own, at the price of a comparison. */
 #include "pool/attributes.h"
+#include "stock.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -13,26 +13,23 @@
 
 /* Looked up before others can be at it; whoever calls earlier, or where libc has no such function, gets the kernel's.
  */
-static struct {
-    int (*madvise)(void *, size_t, int);
-    int (*mprotect)(void *, size_t, int);
-    int (*pkey_mprotect)(void *, size_t, int, int);
-    long (*mbind)(void *, unsigned long, int, const unsigned long *, unsigned long, unsigned);
-    int (*munlock)(const void *, size_t);
-    int (*munlockall)(void);
-} next;
+enum { MADVISE, MPROTECT, PKEY_MPROTECT, MBIND, MUNLOCK, MUNLOCKALL, COUNT };
+static const char *const names[COUNT] = {"madvise", "mprotect", "pkey_mprotect", "mbind", "munlock", "munlockall"};
+static void *next[COUNT];
 
 __attribute__((constructor)) static void look_up(void)
 {
-    *(void **)&next.madvise = dlsym(RTLD_NEXT, "madvise");
-    *(void **)&next.mprotect = dlsym(RTLD_NEXT, "mprotect");
-    *(void **)&next.pkey_mprotect = dlsym(RTLD_NEXT, "pkey_mprotect");
-    *(void **)&next.mbind = dlsym(RTLD_NEXT, "mbind");
-    *(void **)&next.munlock = dlsym(RTLD_NEXT, "munlock");
-    *(void **)&next.munlockall = dlsym(RTLD_NEXT, "munlockall");
+    (void)stock_next(names, next, COUNT);
 }
 
-#define CALL(name, number, ...) (next.name != NULL ? next.name(__VA_ARGS__) : syscall(number, ##__VA_ARGS__))
+#define CALL(which, type, number, ...)                                                                                 \
+    (next[which] != NULL ? ((type *)next[which])(__VA_ARGS__) : syscall(number, __VA_ARGS__))
+
+typedef int madvise_function(void *, size_t, int);
+typedef int mprotect_function(void *, size_t, int);
+typedef int pkey_mprotect_function(void *, size_t, int, int);
+typedef long mbind_function(void *, unsigned long, int, const unsigned long *, unsigned long, unsigned);
+typedef int munlock_function(const void *, size_t);
 
 static bool begin(const void *p, size_t len)
 {
@@ -70,7 +67,7 @@ static bool is_passing(int advice)
 DOOR int madvise(void *p, size_t len, int advice)
 {
     bool rest = !is_passing(advice) && begin(p, len);
-    int result = (int)CALL(madvise, SYS_madvise, p, len, advice);
+    int result = (int)CALL(MADVISE, madvise_function, SYS_madvise, p, len, advice);
     end(rest, p, len);
     return result;
 }
@@ -78,7 +75,7 @@ DOOR int madvise(void *p, size_t len, int advice)
 DOOR int mprotect(void *p, size_t len, int protection)
 {
     bool rest = begin(p, len);
-    int result = (int)CALL(mprotect, SYS_mprotect, p, len, protection);
+    int result = (int)CALL(MPROTECT, mprotect_function, SYS_mprotect, p, len, protection);
     end(rest, p, len);
     return result;
 }
@@ -86,7 +83,7 @@ DOOR int mprotect(void *p, size_t len, int protection)
 DOOR int pkey_mprotect(void *p, size_t len, int protection, int key)
 {
     bool rest = begin(p, len);
-    int result = (int)CALL(pkey_mprotect, SYS_pkey_mprotect, p, len, protection, key);
+    int result = (int)CALL(PKEY_MPROTECT, pkey_mprotect_function, SYS_pkey_mprotect, p, len, protection, key);
     end(rest, p, len);
     return result;
 }
@@ -96,7 +93,7 @@ DOOR long mbind(void *p, unsigned long len, int mode, const unsigned long *nodes
 long mbind(void *p, unsigned long len, int mode, const unsigned long *nodes, unsigned long most, unsigned flags)
 {
     bool rest = begin(p, len);
-    long result = CALL(mbind, SYS_mbind, p, len, mode, nodes, most, flags);
+    long result = CALL(MBIND, mbind_function, SYS_mbind, p, len, mode, nodes, most, flags);
     end(rest, p, len);
     return result;
 }
@@ -104,14 +101,14 @@ long mbind(void *p, unsigned long len, int mode, const unsigned long *nodes, uns
 DOOR int munlock(const void *p, size_t len)
 {
     bool rest = begin(p, len);
-    int result = (int)CALL(munlock, SYS_munlock, p, len);
+    int result = (int)CALL(MUNLOCK, munlock_function, SYS_munlock, p, len);
     end(rest, p, len);
     return result;
 }
 
 DOOR int munlockall(void)
 {
-    int result = (int)(next.munlockall != NULL ? next.munlockall() : syscall(SYS_munlockall));
+    int result = next[MUNLOCKALL] != NULL ? ((int (*)(void))next[MUNLOCKALL])() : (int)syscall(SYS_munlockall);
     int error = errno;
     pt_attributes_unlocked_all();
     errno = error;

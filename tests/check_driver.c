@@ -310,7 +310,8 @@ START_TEST(before_much_is_populated_a_page_is_asked_for)
     catch_stderr();
     ck_assert(pt_driver_look());
     const size_t len = 1024 * MIB;
-    char *p = pt_pages_reserve_shared(len);
+    char *p = pt_pages_reserve(len);
+    pt_pages_share(p, len);
     setenv("FAKE_CUDA_FAIL", "1", 1);
     ck_assert_int_eq(pt_pin_register(p, len), -ENODEV);
     ck_assert(pt_driver_refuses() && pt_driver_error() == 2);
