@@ -31,40 +31,6 @@ START_TEST(small_blocks_lie_in_locked_memory_as_aligned_as_asked)
 }
 END_TEST
 
-START_TEST(exact_blocks_are_addresses_on_their_own_granule)
-{
-    start();
-    const struct pt_range *r = pt_segments_range();
-    for (size_t size = PT_PAGE; size <= (size_t)1 << 30; size = size * 5 + 123) {
-        size_t usable;
-        char *p = pt_arena_exact(size, &usable);
-        ck_assert_uint_eq((uintptr_t)p % (size >= PT_HUGE ? PT_HUGE : PT_ARENA_GRANULE), 0);
-        ck_assert_uint_ge(usable, size);
-        ck_assert_uint_ge((size_t)(p - r->base), r->small);
-        ck_assert_uint_lt((size_t)(p - r->base), r->size);
-        p[size - 1] = 1;
-    }
-    ck_assert_uint_eq(vmlck(), 0);
-}
-END_TEST
-
-START_TEST(no_granule_holds_parts_of_two_exact_blocks)
-{
-    start();
-    enum { BLOCKS = 200 };
-    uintptr_t first[BLOCKS], last[BLOCKS];
-    for (unsigned i = 0; i < BLOCKS; i++) {
-        size_t usable, size = (i % 37 + 1) * 5000;
-        uintptr_t p = (uintptr_t)pt_arena_exact(size, &usable);
-        first[i] = p / PT_ARENA_GRANULE;
-        last[i] = (p + usable - 1) / PT_ARENA_GRANULE;
-        for (unsigned k = 0; k < i; k++) {
-            REQUIRE(last[i] < first[k] || last[k] < first[i]);
-        }
-    }
-}
-END_TEST
-
 START_TEST(a_purge_gives_back_what_is_free)
 {
     start();
@@ -130,8 +96,6 @@ int main(int argc, char **argv)
     need_lockable(16 * MIB);
     TCase *tests = tcase_create("arena");
     tcase_add_test(tests, small_blocks_lie_in_locked_memory_as_aligned_as_asked);
-    tcase_add_test(tests, exact_blocks_are_addresses_on_their_own_granule);
-    tcase_add_test(tests, no_granule_holds_parts_of_two_exact_blocks);
     tcase_add_test(tests, a_purge_gives_back_what_is_free);
     tcase_add_test(tests, no_memory_can_be_locked_no_block);
     tcase_add_test(tests, malloc_conf_has_no_effect);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <time.h>
 
 static void start(void)
@@ -44,6 +45,66 @@ START_TEST(life_of_a_raw_block)
     s = stats();
     ck_assert(s.allocated_blocks == 2 && s.reused_blocks == 1 && s.reclaimed_blocks == 0 && s.misuses == 0);
     release(b);
+}
+END_TEST
+
+/* The kernel gives such addresses only to who asks for them. */
+START_TEST(what_others_map_among_blocks_is_not_ours)
+{
+    enum { BLOCKS = 100, FOREIGN = 96 << 20 };
+    start();
+    catch_stderr();
+    char *first = alloc(MIB).data, *at = (char *)(((uintptr_t)first + 16 * MIB) & ~(2 * MIB - 1));
+    char *foreign = mmap(at, FOREIGN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    ck_assert_ptr_eq(foreign, at);
+    memset(foreign, 5, FOREIGN);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        char *p = alloc(MIB).data;
+        REQUIRE(p + MIB <= foreign || p >= foreign + FOREIGN);
+        memset(p, 1, MIB);
+    }
+    ck_assert_uint_eq(vmlck(), (BLOCKS + 1) * MIB);
+    for (size_t i = 0; i < FOREIGN; i += MIB) {
+        REQUIRE(foreign[i] == 5 && !pintensor_is_managed(foreign + i, 1) && !pt_table_ours(foreign + i));
+    }
+    ck_assert_int_ne(pintensor_free(manager, foreign), 0);
+    ck_assert_ptr_nonnull(strstr(suite_stderr(), "was never ours"));
+    munmap(foreign, FOREIGN);
+    pintensor_manager_destroy(manager);
+    pintensor_trim();
+    ck_assert_uint_eq(vmlck(), 0);
+}
+END_TEST
+
+/* A lock in the middle of others cannot be undone where there is no mapping left to tell them apart. */
+START_TEST(what_cannot_be_unlocked_is_counted_and_tried_again)
+{
+    enum { FILLERS = 70000 };
+    static void *filler[FILLERS];
+    start();
+    pintensor_block a = alloc(MIB), b = alloc(MIB), c = alloc(MIB);
+    (void)a;
+    (void)c;
+    size_t used = 0;
+    for (; used < FILLERS; used++) { /* neighbours differ, so that each is a mapping of its own */
+        filler[used] = mmap(NULL, 4096, used % 2 != 0 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (filler[used] == MAP_FAILED) {
+            break;
+        }
+    }
+    release(b);
+    pintensor_trim();
+    if (used < FILLERS) { /* else this kernel allows more */
+        ck_assert_uint_eq(vmlck(), 3 * MIB);
+    }
+    ck_assert_uint_eq(stats().locked_bytes, vmlck());
+    ck_assert_uint_eq(stats().live_locked + stats().cached_bytes, vmlck());
+    for (size_t i = 0; i < used; i++) {
+        munmap(filler[i], 4096);
+    }
+    pintensor_trim();
+    ck_assert_uint_eq(vmlck(), 2 * MIB);
+    ck_assert_uint_eq(stats().locked_bytes, 2 * MIB);
 }
 END_TEST
 
@@ -605,6 +666,8 @@ int main(void)
     tcase_add_test(tests, beyond_the_limit_unlocked_if_that_is_wanted);
     tcase_add_test(tests, kept_until_freed);
     tcase_add_test(tests, kept_until_exit);
+    tcase_add_test(tests, what_others_map_among_blocks_is_not_ours);
+    tcase_add_test(tests, what_cannot_be_unlocked_is_counted_and_tried_again);
     tcase_add_test(tests, threads_never_share_a_byte);
     tcase_add_test(tests, a_thread_pins_in_its_last_destructors);
     tcase_add_test(tests, a_cancelled_thread_loses_nothing);

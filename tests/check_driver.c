@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 static void start(void)
 {
@@ -76,6 +77,58 @@ START_TEST(registration_is_the_lock)
     pintensor_trim();
     EVENTUALLY(fake_count('s') == 0);
     EVENTUALLY(pt_pin_bytes() == 0);
+}
+END_TEST
+
+/* Whether the kernel has all of it in one mapping of shared memory, whose offsets are congruent with addresses. */
+static bool in_one_mapping(const char *p, size_t len)
+{
+    FILE *f = fopen("/proc/self/maps", "r");
+    char line[512], mode[5];
+    uintptr_t from, to, offset;
+    bool found = false;
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "%lx-%lx %4s %lx", &from, &to, mode, &offset) == 4 && from <= (uintptr_t)p &&
+            (uintptr_t)p < to) {
+            found = (uintptr_t)p + len <= to && mode[3] == 's' && (from - offset) % PT_HUGE == 0;
+        }
+    }
+    fclose(f);
+    return found;
+}
+
+/* Only so can the kernel make huge pages of it. Somebody has mapped memory of his own in the middle, too. */
+START_TEST(a_block_lies_in_one_mapping)
+{
+    enum { KEPT = 12, FOREIGN = 3 << 20 };
+    static char *p[KEPT];
+    unsigned random = 1;
+    start();
+    limit_memlock(0, 0);
+    char *at = (char *)(((uintptr_t)pin(MIB) + 40 * MIB) & ~(PT_HUGE - 1));
+    char *foreign = mmap(at, FOREIGN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    ck_assert_ptr_eq(foreign, at);
+    memset(foreign, 5, FOREIGN);
+    for (unsigned i = 0; i < 400; i++) {
+        random = random * 1103515245 + 12345;
+        unsigned k = random >> 16 & 7;
+        size_t size = 20 * KIB + (random >> 8) % (12 * MIB);
+        if (p[k] != NULL) {
+            ck_assert_int_eq(pintensor_free(manager, p[k]), 0);
+        }
+        p[k] = pin(size);
+        REQUIRE(in_one_mapping(p[k], size) && pt_registration_covers(p[k]));
+        REQUIRE(p[k] + size <= foreign || p[k] >= foreign + FOREIGN);
+        memset(p[k], 1, size);
+        if (i % 50 == 0) {
+            pintensor_trim();
+        }
+    }
+    for (size_t i = 0; i < FOREIGN; i++) {
+        REQUIRE(foreign[i] == 5);
+    }
+    ck_assert(!pt_registration_covers(foreign) && !pt_registration_ensure(foreign, 1));
+    ck_assert_uint_lt(mappings(), 200);
 }
 END_TEST
 
@@ -257,7 +310,8 @@ START_TEST(before_much_is_populated_a_page_is_asked_for)
     catch_stderr();
     ck_assert(pt_driver_look());
     const size_t len = 1024 * MIB;
-    char *p = pt_pages_reserve_shared(len);
+    char *p = pt_pages_reserve(len);
+    pt_pages_share(p, len);
     setenv("FAKE_CUDA_FAIL", "1", 1);
     ck_assert_int_eq(pt_pin_register(p, len), -ENODEV);
     ck_assert(pt_driver_refuses() && pt_driver_error() == 2);
@@ -653,6 +707,7 @@ int main(void)
     tcase_add_test(tests, without_a_driver_nothing_is_registered);
     tcase_add_test(tests, a_driver_that_is_not_started_is_left_alone);
     tcase_add_test(tests, registration_is_the_lock);
+    tcase_add_test(tests, a_block_lies_in_one_mapping);
     tcase_add_test(tests, blocks_from_before_the_context_stay_mlocked);
     tcase_add_test(tests, a_chunk_serves_what_is_smaller_and_keeps_the_rest);
     tcase_add_test(tests, a_converted_block_is_a_chunk_of_its_own);

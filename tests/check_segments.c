@@ -3,7 +3,9 @@
 #include "memory/segments.h"
 #include "suite.h"
 
+#include <errno.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 static void start(void)
 {
@@ -58,9 +60,14 @@ START_TEST(exact_segments_are_only_addresses)
 {
     start();
     size_t before = vmlck();
-    char *p = pt_segments_take_exact((size_t)8 << 30, PT_HUGE);
+    char *p = pt_segments_take_exact((size_t)8 << 30);
     ck_assert(p != NULL && in_exact(p) && in_exact(p + ((size_t)8 << 30) - 1));
-    p[12345] = 1;
+    ck_assert(!pt_segments_is_open(p) && !pt_segments_is_open(p + 12345));
+    ck_assert_int_eq(pt_segments_open(p + PT_PAGE, 3 * MIB), 0);
+    ck_assert(pt_segments_is_open(p) && pt_segments_is_open(p + 3 * MIB) && !pt_segments_is_open(p + 4 * MIB));
+    memset(p, 1, 4 * MIB);
+    ck_assert_int_eq(pt_segments_open(p, 5 * MIB), 0); /* what was open stays as it is */
+    ck_assert(p[12345] == 1 && p[5 * MIB] == 0);
     ck_assert_uint_eq(vmlck(), before);
     ck_assert_uint_eq(pt_segments_small_locked(), 0);
 }
@@ -72,8 +79,8 @@ START_TEST(alignment_is_kept_and_segments_never_overlap)
     char *end[2] = {NULL, NULL};
     for (size_t align = PT_PAGE; align <= 16 * MIB; align *= 2) {
         for (int exact = 0; exact <= 1; exact++) {
-            char *p = exact ? pt_segments_take_exact(3 * PT_PAGE, align) : pt_segments_take_small(3 * PT_PAGE, align);
-            ck_assert_uint_eq((uintptr_t)p % align, 0);
+            char *p = exact ? pt_segments_take_exact(3 * PT_PAGE) : pt_segments_take_small(3 * PT_PAGE, align);
+            ck_assert_uint_eq((uintptr_t)p % (exact ? PT_HUGE : align), 0);
             ck_assert(p >= end[exact]);
             end[exact] = p + 3 * PT_PAGE;
         }
@@ -81,14 +88,82 @@ START_TEST(alignment_is_kept_and_segments_never_overlap)
 }
 END_TEST
 
+/* Somebody's memory at an address of his choice, filled with fives. */
+static char *put_foreign(char *at, size_t len)
+{
+    char *p = mmap(at, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    ck_assert_ptr_eq(p, at);
+    return memset(p, 5, len);
+}
+
+static bool is_untouched(const char *foreign, size_t len)
+{
+    bool same = true;
+    for (size_t i = 0; i < len; i++) {
+        same = same && foreign[i] == 5;
+    }
+    return same;
+}
+
+START_TEST(what_others_map_in_the_range_stays_theirs)
+{
+    enum { FOREIGN = 9 * MIB };
+    start();
+    char *p = pt_segments_take_small(64 * KIB, PT_PAGE), *small = put_foreign(p + 6 * MIB, FOREIGN);
+    for (unsigned i = 0; i < 32; i++) {
+        char *q = pt_segments_take_small(MIB, PT_PAGE);
+        REQUIRE(q != NULL && (q + MIB <= small || q >= small + FOREIGN));
+        memset(q, 1, MIB);
+        REQUIRE(vmlck() == pt_segments_small_locked());
+        pt_segments_unlock(q, MIB);
+    }
+    pt_segments_sweep(true);
+    pt_segments_unlock_ahead();
+    ck_assert_uint_eq(vmlck(), 64 * KIB);
+    ck_assert(is_untouched(small, FOREIGN) && !pt_segments_is_open(small));
+    char *e = pt_segments_take_exact(64 * MIB), *exact = put_foreign(e + 4 * MIB, FOREIGN);
+    ck_assert_int_eq(pt_segments_open(e, 4 * MIB), 0);
+    ck_assert_int_eq(pt_segments_open(e, 8 * MIB), -EEXIST);
+    ck_assert_int_eq(pt_segments_open(e + 14 * MIB, MIB), 0);
+    ck_assert(is_untouched(exact, FOREIGN) && !pt_segments_is_open(exact) && pt_segments_is_open(e + 14 * MIB));
+}
+END_TEST
+
+START_TEST(addresses_that_have_to_be_mapped_do_as_well)
+{
+    pt_pages_reserve_by_mapping();
+    start();
+    char *small = pt_segments_take_small(MIB, PT_PAGE), *exact = pt_segments_take_exact(5 * MIB);
+    ck_assert_int_eq(pt_segments_open(exact + 3 * MIB, MIB), 0);
+    memset(small, 1, MIB);
+    memset(exact + 3 * MIB, 1, MIB);
+    ck_assert(pt_segments_is_open(exact + 3 * MIB) && !pt_segments_is_open(exact));
+}
+END_TEST
+
+START_TEST(exact_addresses_come_back)
+{
+    start();
+    char *a = pt_segments_take_exact(2 * MIB), *b = pt_segments_take_exact(6 * MIB), *c = pt_segments_take_exact(MIB);
+    ck_assert(a + 2 * MIB == b && b + 6 * MIB == c);
+    pt_segments_give_exact(b);
+    ck_assert_ptr_eq(pt_segments_take_exact(8 * MIB), c + 2 * MIB); /* there is too little between the others */
+    ck_assert_ptr_eq(pt_segments_take_exact(4 * MIB), b);
+    ck_assert_ptr_eq(pt_segments_take_exact(2 * MIB), b + 4 * MIB);
+    pt_segments_give_exact(a);
+    pt_segments_give_exact(b);
+    ck_assert_ptr_eq(pt_segments_take_exact(6 * MIB), a); /* neighbours are one */
+}
+END_TEST
+
 START_TEST(a_full_region_says_no)
 {
     start();
     const struct pt_range *r = pt_segments_range();
-    ck_assert_ptr_null(pt_segments_take_exact(r->size - r->small + PT_PAGE, PT_PAGE));
+    ck_assert_ptr_null(pt_segments_take_exact(r->size - r->small + PT_PAGE));
     ck_assert_ptr_null(pt_segments_take_small(r->small + PT_PAGE, PT_PAGE));
-    ck_assert_ptr_nonnull(pt_segments_take_exact(r->size - r->small, PT_PAGE));
-    ck_assert_ptr_null(pt_segments_take_exact(PT_PAGE, PT_PAGE));
+    ck_assert_ptr_nonnull(pt_segments_take_exact(r->size - r->small));
+    ck_assert_ptr_null(pt_segments_take_exact(PT_PAGE));
     ck_assert_ptr_nonnull(pt_segments_take_small(PT_PAGE, PT_PAGE));
 }
 END_TEST
@@ -179,6 +254,9 @@ int main(void)
     tcase_add_test(tests, small_segments_are_locked_and_zero);
     tcase_add_test(tests, exact_segments_are_only_addresses);
     tcase_add_test(tests, alignment_is_kept_and_segments_never_overlap);
+    tcase_add_test(tests, what_others_map_in_the_range_stays_theirs);
+    tcase_add_test(tests, addresses_that_have_to_be_mapped_do_as_well);
+    tcase_add_test(tests, exact_addresses_come_back);
     tcase_add_test(tests, a_full_region_says_no);
     tcase_add_test(tests, a_hole_leaves_the_locked_memory_and_comes_back_zero);
     tcase_add_test(tests, holes_are_bounded_and_nothing_is_lost);

@@ -85,7 +85,10 @@ START_TEST(foreign_addresses_find_nothing)
         ck_assert(!pt_table_ours(foreign[i]));
         ck_assert_uint_eq(pt_table_find(foreign[i]).number, 0);
     }
-    ck_assert(pt_table_ours(base) && pt_table_ours(r->base + r->size - 1));
+    ck_assert(!pt_table_ours(base) && !pt_table_ours(exact)); /* nothing is mapped there yet */
+    ck_assert_ptr_eq(pt_segments_take_small(PT_PAGE, PT_PAGE), base);
+    ck_assert_int_eq(pt_segments_open(exact, PT_PAGE), 0);
+    ck_assert(pt_table_ours(base) && pt_table_ours(exact) && !pt_table_ours(r->base + r->size - 1));
 }
 END_TEST
 

@@ -27,6 +27,7 @@ preload_tests = \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
 	tests/preload_limits.sh \
+	tests/preload_memory.sh \
 	tests/preload_lifetime.sh \
 	tests/preload_dtypes.sh \
 	tests/preload_symbolic.sh \
@@ -112,6 +113,7 @@ EXTRA_DIST += \
 	preload/bridge/host_allocator.cpp \
 	preload/bridge/try_bridge.cpp \
 	tests/programs/many_mappings.c \
+	tests/programs/memory.c \
 	tests/programs/linked.c \
 	tests/programs/linker.c \
 	tests/programs/locking_malloc.c \

@@ -142,6 +142,15 @@ if strace -o /dev/null /bin/true 2>/dev/null; then
     unlocked=$(sed -n 's/.* munlock(\(0x[0-9a-f]*, [0-9]*\)) *= 0/\1/p' "$work/trace")
     has 'a held block was locked' "$locked" ', 1048576'
     has 'a held block is unlocked at the end' "$unlocked" "$locked"
+    compile memory.c memory -ldl
+    unlocks() { # OPTION   how often a process that holds 97 MiB unlocks so much
+        capture strace -f -E LD_PRELOAD="$preload" -E PINTENSOR_AT_EXIT="$1" -e trace=munlock -o "$work/trace" "$work/memory" asks 97
+        echo "$out $(grep -c "munlock(0x[0-9a-f]*, $((97 << 20)))" "$work/trace") $(grep -c 'HELD       97.0 MiB' <<<"$err")"
+    }
+    if [[ $("$work/memory" asks 97 2>/dev/null) == pinned ]]; then
+        is 'what takes long is left to the kernel at the end' "$(unlocks quick)" 'pinned 0 1'
+        is 'unless that is asked for' "$(unlocks unlock)" 'pinned 1 1'
+    fi
     capture strace -f -E LD_PRELOAD="$preload" -e trace=munlock,munmap -o "$work/trace" "$work/ends" children
     lacks "a child unlocks nothing of its parent's" "$(grep -v "^$(head -n1 "$work/trace" | cut -d' ' -f1) " "$work/trace")" 'munlock('
 else

@@ -1,32 +1,17 @@
 #include "ledger/address_map.h"
 
-#include "memory/pages.h"
-
-#include <errno.h>
-
 int pt_address_map_init(struct pt_address_map *l, size_t span, size_t granule)
 {
+    int error = pt_book_init(&l->book, span / granule * sizeof(uint64_t));
     l->granule = granule;
-    l->bytes = pt_pages_up(span / granule * sizeof(uint64_t), PT_PAGE);
-    l->entries = pt_pages_reserve(l->bytes);
-    atomic_store(&l->opened, 0);
-    return l->entries != NULL ? 0 : -ENOMEM;
+    l->entries = l->book.base;
+    return error;
 }
 
 int pt_address_map_open(struct pt_address_map *l, size_t offset_end)
 {
-    size_t need = pt_pages_up((offset_end / l->granule + 1) * sizeof(uint64_t), PT_HUGE);
-    size_t opened = atomic_load(&l->opened);
-    need = need < l->bytes ? need : l->bytes;
-    if (need <= opened) {
-        return 0;
-    }
-    int error = pt_pages_open((char *)l->entries + opened, need - opened);
-    if (error == 0) {
-        pt_pages_want_huge((char *)l->entries + opened, need - opened); /* lookups jump: spare them TLB misses */
-        atomic_store_explicit(&l->opened, need, memory_order_release);
-    }
-    return error;
+    size_t need = (offset_end / l->granule + 1) * sizeof(uint64_t);
+    return pt_book_open(&l->book, need < l->book.most ? need : l->book.most);
 }
 
 void pt_address_map_set(struct pt_address_map *l, size_t offset, size_t len, uint32_t number, bool covered)

@@ -2,6 +2,8 @@
 #ifndef PT_ADDRESS_MAP_H
 #define PT_ADDRESS_MAP_H
 
+#include "memory/book.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,8 +14,8 @@
  * start, so that one load tells whether an address is covered. */
 struct pt_address_map {
     _Atomic uint64_t *entries;
-    size_t granule, bytes;
-    _Atomic size_t opened;
+    size_t granule;
+    struct pt_book book;
 };
 
 /* An index over `span` bytes. Returns 0 or -ENOMEM. */
@@ -29,7 +31,7 @@ void pt_address_map_set(struct pt_address_map *l, size_t offset, size_t len, uin
 static inline uint64_t pt_address_map_get(const struct pt_address_map *l, size_t offset)
 {
     size_t i = offset / l->granule;
-    if ((i + 1) * sizeof(uint64_t) > atomic_load_explicit(&l->opened, memory_order_acquire)) {
+    if (!pt_book_has(&l->book, (i + 1) * sizeof(uint64_t))) {
         return 0;
     }
     return atomic_load_explicit(&l->entries[i], memory_order_acquire);

@@ -5,55 +5,48 @@
 #include <errno.h>
 #include <string.h>
 
-static size_t words_of(size_t pages, unsigned level)
+/* Bytes of a level's words that stand for so many pages. */
+static size_t bytes_of(size_t pages, unsigned level)
 {
     for (unsigned i = 0; i <= level; i++) {
         pages = (pages + 63) / 64;
     }
-    return pages;
+    return pages * sizeof(uint64_t);
 }
 
-/* Everything in one stretch: the numbers, then the words of each level. Levels above the first are small and opened at
- * once. */
+/* One stretch of addresses: the numbers, then the words of each level. */
 int pt_starts_init(struct pt_starts *s, size_t span)
 {
-    size_t at[PT_STARTS_LEVELS + 1];
     *s = (struct pt_starts){.pages = span / PT_PAGE};
-    at[0] = pt_pages_up(s->pages * sizeof s->numbers[0], PT_PAGE);
+    size_t bytes[PT_STARTS_LEVELS + 1] = {pt_pages_up(s->pages * sizeof s->numbers[0], PT_HUGE)}, sum = bytes[0];
     for (unsigned i = 0; i < PT_STARTS_LEVELS; i++) {
-        at[i + 1] = at[i] + pt_pages_up(words_of(s->pages, i) * sizeof s->words[i][0], PT_PAGE);
+        bytes[i + 1] = pt_pages_up(bytes_of(s->pages, i), PT_HUGE);
+        sum += bytes[i + 1];
     }
-    char *base = pt_pages_reserve(at[PT_STARTS_LEVELS]);
-    if (base == NULL || pt_pages_open(base + at[1], at[PT_STARTS_LEVELS] - at[1]) != 0) {
+    char *base = pt_pages_reserve(sum);
+    if (base == NULL) {
         return -ENOMEM;
     }
+    pt_book_over(&s->number_book, base, bytes[0], false);
     s->numbers = (void *)base;
     for (unsigned i = 0; i < PT_STARTS_LEVELS; i++) {
-        s->words[i] = (void *)(base + at[i]);
+        base += bytes[i];
+        pt_book_over(&s->word_book[i], base, bytes[i + 1], false);
+        s->words[i] = (void *)base;
     }
     return 0;
 }
 
-/* Opens one of the arrays from the entry that stands for page `from` to that for page `to`. */
-static int open_array(void *array, size_t from, size_t to, size_t pages_an_entry, size_t entry)
-{
-    size_t begin = from / pages_an_entry * entry & ~(PT_PAGE - 1);
-    size_t end = pt_pages_up((to + pages_an_entry - 1) / pages_an_entry * entry, PT_PAGE);
-    return pt_pages_open((char *)array + begin, end - begin);
-}
-
 int pt_starts_open(struct pt_starts *s, size_t offset_end)
 {
-    enum { AT_ONCE = 1 << 17 }; /* pages: half a GiB of blocks for half a MiB of numbers */
-    size_t opened = atomic_load_explicit(&s->opened, memory_order_relaxed);
-    size_t need = pt_pages_up((offset_end + PT_PAGE - 1) / PT_PAGE, AT_ONCE);
+    size_t need = (offset_end + PT_PAGE - 1) / PT_PAGE;
     need = need < s->pages ? need : s->pages;
-    if (need <= opened) {
+    if (need <= atomic_load_explicit(&s->opened, memory_order_relaxed)) {
         return 0;
     }
-    int error = open_array(s->numbers, opened, need, 1, sizeof s->numbers[0]);
-    if (error == 0) {
-        error = open_array(s->words[0], opened, need, 64, sizeof s->words[0][0]);
+    int error = pt_book_open(&s->number_book, need * sizeof s->numbers[0]);
+    for (unsigned i = 0; i < PT_STARTS_LEVELS && error == 0; i++) {
+        error = pt_book_open(&s->word_book[i], bytes_of(need, i));
     }
     if (error == 0) {
         atomic_store_explicit(&s->opened, need, memory_order_release);

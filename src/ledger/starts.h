@@ -8,6 +8,8 @@
 #ifndef PT_STARTS_H
 #define PT_STARTS_H
 
+#include "memory/book.h"
+
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +20,7 @@ struct pt_starts {
     size_t pages;                                /* of the region */
     _Atomic uint32_t *numbers;                   /* one a page; only where a block begins it means anything */
     _Atomic uint64_t *words[PT_STARTS_LEVELS];   /* [0]: a bit a page; [i + 1]: a bit a word of [i] */
+    struct pt_book number_book, word_book[PT_STARTS_LEVELS];
     _Atomic size_t opened;                       /* pages whose numbers and bits may be touched */
 };
 

@@ -2,6 +2,7 @@
 
 #include "ledger/address_map.h"
 #include "ledger/starts.h"
+#include "memory/book.h"
 #include "memory/pages.h"
 
 #include <errno.h>
@@ -39,30 +40,31 @@ struct pt_record *pt_table_records; /* the current map's */
 static struct map ancestors[ANCESTORS_MOST];
 static size_t ancestor_count;
 static uint32_t free_records;
-static size_t extents_open; /* bytes of the current map's */
+
+/* What of the current map is mapped. In a forked child the table reads as zero; extents are its own copy. */
+static struct {
+    struct pt_book header, sites, strings, records, extents;
+} books;
+
+enum { SPREAD = 64, CHUNK = SPREAD * SPREAD };
 
 /* Neighbouring numbers lie a KiB apart, since threads reuse such blocks at the same time and write their extents;
  * sixteen bytes each, and not a line, since is_managed() reads them all over the place. */
 static struct extent *extent_of(const struct map *m, uint32_t number)
 {
-    enum { SPREAD = 64, CHUNK = SPREAD * SPREAD };
     return &m->extents[number / CHUNK * CHUNK + number % SPREAD * SPREAD + number % CHUNK / SPREAD];
-}
-
-static int open_extents(struct extent *extents, uint32_t count)
-{
-    size_t need = pt_pages_up(count * sizeof *extents, PT_HUGE);
-    int error = need > extents_open ? pt_pages_open((char *)extents + extents_open, need - extents_open) : 0;
-    if (error == 0 && need > extents_open) {
-        pt_pages_want_huge((char *)extents + extents_open, need - extents_open);
-        extents_open = need;
-    }
-    return error;
 }
 
 static struct pt_record *record_of(const struct map *m, uint32_t number)
 {
     return (struct pt_record *)((char *)m->table + m->table->records_at) + number;
+}
+
+/* Makes a record usable, and its extent. */
+static int open_record(uint32_t number)
+{
+    int error = pt_book_open(&books.records, (number + 1) * sizeof(struct pt_record));
+    return error != 0 ? error : pt_book_open(&books.extents, (number / CHUNK + 1) * CHUNK * sizeof(struct extent));
 }
 
 int pt_table_init(int rank)
@@ -74,19 +76,21 @@ int pt_table_init(int rank)
     size_t records_at = strings_at + 2 * STRINGS_MOST;
     /* One for each page of the range is more than enough for a small one. */
     uint32_t records = m.range.size / PT_PAGE < RECORDS_MOST ? (uint32_t)(m.range.size / PT_PAGE) : RECORDS_MOST;
-    while ((m.table = pt_pages_book(records_at + records * sizeof(struct pt_record))) == NULL) {
-        records /= 2;
-        if (records < 4096) {
-            return -ENOMEM;
-        }
-    }
-    if (pt_starts_init(&m.exact, exact) != 0 || pt_address_map_init(&m.page, m.range.small, PT_PAGE) != 0 ||
-        pt_address_map_init(&m.fine, m.range.small, FINE_GRANULE) != 0) {
+    char *base = pt_pages_reserve(records_at + records * sizeof(struct pt_record));
+    if (base == NULL || pt_starts_init(&m.exact, exact) != 0 ||
+        pt_address_map_init(&m.page, m.range.small, PT_PAGE) != 0 ||
+        pt_address_map_init(&m.fine, m.range.small, FINE_GRANULE) != 0 ||
+        pt_book_init(&books.extents, records * sizeof(struct extent)) != 0) {
         return -ENOMEM;
     }
-    m.extents = pt_pages_reserve(pt_pages_up(records * sizeof(struct extent), PT_HUGE));
-    extents_open = 0;
-    if (m.extents == NULL || open_extents(m.extents, 1) != 0) {
+    m.table = (struct pt_table *)base;
+    m.extents = books.extents.base;
+    pt_book_over(&books.header, base, sites_at, true);
+    pt_book_over(&books.sites, base + sites_at, strings_at - sites_at, true);
+    pt_book_over(&books.strings, base + strings_at, 2 * STRINGS_MOST, true);
+    pt_book_over(&books.records, base + records_at, records * sizeof(struct pt_record), true);
+    if (pt_book_open(&books.header, sites_at) != 0 || pt_book_open(&books.sites, sizeof(struct pt_site)) != 0 ||
+        pt_book_open(&books.strings, 1) != 0 || open_record(0) != 0) {
         return -ENOMEM;
     }
     *m.table = (struct pt_table){
@@ -117,6 +121,11 @@ int pt_table_init(int rank)
 struct pt_table *pt_table(void)
 {
     return current.table;
+}
+
+bool pt_table_open_site(uint32_t number)
+{
+    return number < SITES_MOST && pt_book_open(&books.sites, (number + 1) * sizeof(struct pt_site)) == 0;
 }
 
 struct pt_site *pt_table_site(uint32_t site)
@@ -186,6 +195,9 @@ uint32_t pt_table_intern(const char *s)
         return 0;
     }
     uint64_t at = atomic_load(&current.table->strings);
+    if (pt_book_open(&books.strings, at + len + 1) != 0) {
+        return 0;
+    }
     memcpy((char *)current.table + current.table->strings_at + at, s, len + 1);
     atomic_store(&current.table->strings, at + len + 1);
     return *place = (uint32_t)at;
@@ -213,7 +225,7 @@ uint32_t pt_table_take_record(void)
         return number;
     }
     number = atomic_load(&current.table->records);
-    if (number == current.table->records_most || open_extents(current.extents, number + 1) != 0) {
+    if (number == current.table->records_most || open_record(number) != 0) {
         return 0;
     }
     atomic_store(&current.table->records, number + 1);
@@ -415,7 +427,7 @@ struct pt_found pt_table_find(const void *p)
 
 bool pt_table_ours(const void *p)
 {
-    return (uintptr_t)p - (uintptr_t)current.range.base < current.range.size;
+    return (uintptr_t)p - (uintptr_t)current.range.base < current.range.size && pt_segments_is_open(p);
 }
 
 void pt_table_disown(void)

@@ -26,13 +26,14 @@ enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
  * unlocks it just now, and it is his alone. */
 enum pt_state { PT_FREE, PT_LIVE, PT_CACHED, PT_FLYING, PT_HOLE, PT_BUSY };
 enum {
-    PT_RELEASED = 1,  /* free() was called, a tensor still holds the block */
-    PT_TENSOR = 2,    /* goes back when its last tensor is dropped; else at free() */
-    PT_PAGEABLE = 4,  /* not locked: PINTENSOR_ON_LIMIT=pageable */
-    PT_EXACT = 8,     /* a part of a chunk: lies in the exact region; else in the small one */
-    PT_DROPPED = 16,  /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
+    PT_RELEASED = 1,    /* free() was called, a tensor still holds the block */
+    PT_TENSOR = 2,      /* goes back when its last tensor is dropped; else at free() */
+    PT_PAGEABLE = 4,    /* not locked: PINTENSOR_ON_LIMIT=pageable */
+    PT_EXACT = 8,       /* a part of a chunk: lies in the exact region; else in the small one */
+    PT_DROPPED = 16,    /* its last tensor is gone, kept by PINTENSOR_RECLAIM */
     PT_REGISTERED = 32, /* a part of a chunk whose lock is a device's registration, not mlock */
-    PT_CAPTURED = 64 /* a graph that may be replayed at any time uses it */
+    PT_CAPTURED = 64,   /* a graph that may be replayed at any time uses it */
+    PT_ALTERED = 128    /* the program changed how its memory is treated: pool/attributes.h */
 };
 
 /* One stretch of memory. The record stays with it while it waits in the cache; `generation` tells the blocks
@@ -154,6 +155,10 @@ bool pt_table_site_is(uint32_t site);
  * magazine's, since no row changes hands then. */
 uint32_t pt_table_site_now(uint32_t site);
 
+
+/* The row may be written from now on; false: there is no room. */
+bool pt_table_open_site(uint32_t row);
+
 const char *pt_table_string(uint32_t offset);
 
 /* Stores a string, the same one once, nearly always; 0 when there is no room. One caller at a time. */
@@ -197,7 +202,8 @@ struct pt_found pt_table_find(const void *p);
  * lock, and the same time however many blocks there are. */
 bool pt_table_covers(const void *p, size_t n);
 
-/* Whether the address lies in the current range at all: one comparison. */
+/* Whether the address lies in the current range at all, and is not one that somebody else has mapped there: a
+ * comparison and a load. */
 bool pt_table_ours(const void *p);
 
 /* In a forked child: the parent's table becomes an ancestor's. Its index, which is private, goes on telling what the child

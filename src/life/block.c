@@ -197,8 +197,12 @@ bool pt_block_end(const struct pt_block *block)
 enum { FINE = -1, OVER = -2 };
 static inline int judge_release(uint32_t manager, const void *address, const struct pt_found *f)
 {
+    if ((f->number == 0 || f->state != PT_LIVE) &&
+        !pt_table_ours(address)) { /* also where others have mapped memory in the middle of ours */
+        return PT_MISUSE_FOREIGN;
+    }
     if (f->number == 0) {
-        return pt_table_ours(address) ? PT_MISUSE_TWICE : PT_MISUSE_FOREIGN;
+        return PT_MISUSE_TWICE;
     }
     bool starts = f->base == (uintptr_t)address;
     if (f->state == PT_BUSY && starts && (f->flags & PT_RELEASED) == 0 && f->manager == manager && pt_held_finished()) {

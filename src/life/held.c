@@ -1,5 +1,6 @@
 #include "life/held.h"
 
+#include "base/options.h"
 #include "ledger/counters.h"
 #include "ledger/growth.h"
 #include "memory/owner.h"
@@ -10,7 +11,10 @@
 #include "pool/upkeep.h"
 #include "trace/python.h"
 
+#include <stdint.h>
 #include <string.h>
+
+#define QUICK_MOST ((size_t)64 << 20) /* bytes that are unlocked at the end: a millisecond or two */
 
 /* Python tells that it exits before it takes modules apart, which frees what sits in globals; whether the process ends with it
  * shows later. What was held then counts, if it does. */
@@ -178,6 +182,17 @@ bool pt_held_finished(void)
     return finished;
 }
 
+/* The kernel unlocks all that is left in any case, the moment after. To do it here takes time in which other threads
+ * still run: as much as nobody notices is done, unless all is asked for. */
+static size_t unlock(size_t most, const struct pt_record *r)
+{
+    if ((r->flags & (PT_EXACT | PT_REGISTERED)) != PT_EXACT || r->locked > most) {
+        return 0;
+    }
+    pt_pages_unlock_keep((void *)r->base, r->locked);
+    return r->locked;
+}
+
 void pt_held_finish(void)
 {
     if (!pt_owner_owns_strictly()) {
@@ -191,22 +206,23 @@ void pt_held_finish(void)
         pt_lock_leave();
         return;
     }
+    size_t left = pt_option(PT_OPTION_AT_EXIT) == PT_EXIT_UNLOCK ? SIZE_MAX : QUICK_MOST;
     uint32_t count = atomic_load(&pt_table()->records);
     for (uint32_t number = 1; number < count; number++) {
         struct pt_record *r = pt_table_record(number);
         if (r->state == PT_LIVE) {
             /* Other threads and transfers still run: the memory stays readable until the process is gone. */
             pt_counters_drop(r, false);
-            if ((r->flags & PT_EXACT) != 0) {
-                pt_pages_unlock_keep((void *)r->base, r->locked);
-            }
+            left -= unlock(left, r);
             pt_table_write_begin(r);
             PT_PUT(r->state, PT_BUSY); /* nobody's to take or to join with: other threads go on */
             pt_table_write_end(r);
         }
     }
     finished = true;
-    pt_segments_unlock_all();
+    if (pt_segments_small_locked() <= left) {
+        pt_segments_unlock_all();
+    }
     pt_drain_go();
     pt_lock_leave();
 }

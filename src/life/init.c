@@ -10,6 +10,7 @@
 #include "memory/arena.h"
 #include "memory/owner.h"
 #include "memory/pin.h"
+#include "memory/pressure.h"
 #include "memory/segments.h"
 #include "pool/background.h"
 #include "pool/pool.h"
@@ -37,6 +38,7 @@ static int set_up(void)
     python_tells = false;
     pt_pin_reset();
     pt_sandbox_init();
+    pt_pressure_init();
     pt_background_init(pt_upkeep_tick, pt_upkeep_work, pt_option(PT_OPTION_IDLE));
     (void)pt_driver_look();
     int error = pt_segments_init();

@@ -54,19 +54,6 @@ static void *small_alloc(extent_hooks_t *h, void *at, size_t size, size_t align,
     return pt_segments_take_small(size, align);
 }
 
-static void *exact_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
-                         unsigned arena)
-{
-    (void)h;
-    (void)arena;
-    if (at != NULL) {
-        return NULL;
-    }
-    *zero = false;
-    *commit = true;
-    return pt_segments_take_exact(size, align);
-}
-
 /* jemalloc's "decommit" is our unlock: a purged run leaves the locked memory, its addresses stay. */
 static bool small_commit(extent_hooks_t *h, void *p, size_t size, size_t offset, size_t len, unsigned arena)
 {
@@ -99,47 +86,36 @@ static bool split(extent_hooks_t *h, void *p, size_t size, size_t a, size_t b, b
     return false;
 }
 
-/* Neighbouring segments of one region are one stretch of addresses, locked alike: merging is free. The small
- * region never touches the exact one, since an arena only ever sees its own. */
-static bool merge(extent_hooks_t *h, void *a, size_t size_a, void *b, size_t size_b, bool committed,
-                  unsigned arena)
+/* Neighbouring segments are one stretch of addresses; but a copy to or from a device must not cross from one
+ * registration into another. */
+static bool merge(extent_hooks_t *h, void *a, size_t size_a, void *b, size_t size_b, bool committed, unsigned arena)
 {
     (void)h;
-    (void)a;
     (void)size_a;
-    (void)b;
     (void)size_b;
     (void)committed;
     (void)arena;
-    return false;
+    return !pt_segments_joined(a < b ? b : a);
 }
 
-/* A copy to or from a device must not cross from one registration into another. */
-static bool small_merge(extent_hooks_t *h, void *a, size_t size_a, void *b, size_t size_b, bool committed,
-                        unsigned arena)
-{
-    return !pt_segments_joined(a < b ? b : a) || merge(h, a, size_a, b, size_b, committed, arena);
-}
-
-static extent_hooks_t small_hooks = {
-    .alloc = small_alloc, .commit = small_commit, .decommit = small_decommit, .split = split, .merge = small_merge};
-static extent_hooks_t exact_hooks = {.alloc = exact_alloc, .split = split, .merge = merge};
+static extent_hooks_t hooks = {
+    .alloc = small_alloc, .commit = small_commit, .decommit = small_decommit, .split = split, .merge = merge};
 
 /* Written once, before the first block. */
 static struct {
-    unsigned small, exact;
+    unsigned arena;
     size_t purge[3], decay[3], idle[3];
     size_t mib_len;
 } state;
 
 /* jemalloc's own book-keeping must not come from locked segments: arenas_create_ext (5.3) can say so. Without it
  * (5.2) create with the default hooks, whose memory serves the first book-keeping, and set ours after. */
-static int create(extent_hooks_t *hooks, unsigned *arena)
+static int create(unsigned *arena)
 {
     struct {
         extent_hooks_t *hooks;
         bool metadata_use_hooks;
-    } config = {hooks, false};
+    } config = {&hooks, false};
     size_t len = sizeof *arena;
     if (mallctl("experimental.arenas_create_ext", arena, &len, &config, sizeof config) == 0) {
         return 0;
@@ -148,7 +124,7 @@ static int create(extent_hooks_t *hooks, unsigned *arena)
     size_t mib[3], mib_len = 3;
     if (error == 0 && (error = mallctlnametomib("arena.0.extent_hooks", mib, &mib_len)) == 0) {
         mib[1] = *arena;
-        error = mallctlbymib(mib, mib_len, NULL, NULL, &hooks, sizeof hooks);
+        error = mallctlbymib(mib, mib_len, NULL, NULL, &config.hooks, sizeof config.hooks);
     }
     return -error;
 }
@@ -157,7 +133,7 @@ static int name_to_mib(const char *name, size_t mib[3])
 {
     state.mib_len = 3;
     int error = mallctlnametomib(name, mib, &state.mib_len);
-    mib[1] = state.small;
+    mib[1] = state.arena;
     return -error;
 }
 
@@ -191,10 +167,7 @@ static void wake_on_a_large_stack(void)
 int pt_arena_init(void)
 {
     wake_on_a_large_stack();
-    int error = create(&small_hooks, &state.small);
-    if (error == 0) {
-        error = create(&exact_hooks, &state.exact);
-    }
+    int error = create(&state.arena);
     if (error == 0) {
         error = name_to_mib("arena.0.purge", state.purge);
     }
@@ -227,9 +200,15 @@ static void *ask(void *request)
     return NULL;
 }
 
+static bool is_ours(const void *p)
+{
+    const struct pt_range *r = pt_segments_range();
+    return (size_t)((const char *)p - r->base) < r->small;
+}
+
 /* In a thread whose thread-specific data are being destroyed jemalloc takes no notice of the arena that is asked for: what it
  * gives then is not ours. A thread of our own asks instead. */
-static void *allocate(size_t size, int flags, bool (*is_ours)(const void *))
+static void *allocate(size_t size, int flags)
 {
     struct request q = {.size = size, .flags = flags};
     ask(&q);
@@ -247,22 +226,10 @@ static void *allocate(size_t size, int flags, bool (*is_ours)(const void *))
     return q.got != NULL && is_ours(q.got) ? q.got : NULL;
 }
 
-static bool is_small(const void *p)
-{
-    const struct pt_range *r = pt_segments_range();
-    return (size_t)((const char *)p - r->base) < r->small;
-}
-
-static bool is_exact(const void *p)
-{
-    const struct pt_range *r = pt_segments_range();
-    return (size_t)((const char *)p - r->base) < r->size && !is_small(p);
-}
-
 void *pt_arena_small(size_t size, size_t align, size_t *usable)
 {
-    int flags = MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
-    void *p = allocate(size, flags, is_small);
+    int flags = MALLOCX_ARENA(state.arena) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
+    void *p = allocate(size, flags);
     *usable = p != NULL ? nallocx(size, flags) : 0;
     return p;
 }
@@ -270,23 +237,7 @@ void *pt_arena_small(size_t size, size_t align, size_t *usable)
 void pt_arena_small_free(void *p)
 {
     enter();
-    dallocx(p, MALLOCX_ARENA(state.small) | MALLOCX_TCACHE_NONE);
-    leave();
-}
-
-void *pt_arena_exact(size_t size, size_t *usable)
-{
-    size_t align = size >= PT_HUGE ? PT_HUGE : PT_ARENA_GRANULE;
-    int flags = MALLOCX_ARENA(state.exact) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
-    void *p = allocate(size, flags, is_exact);
-    *usable = p != NULL ? nallocx(size, flags) : 0;
-    return p;
-}
-
-void pt_arena_exact_free(void *p)
-{
-    enter();
-    dallocx(p, MALLOCX_ARENA(state.exact) | MALLOCX_TCACHE_NONE);
+    dallocx(p, MALLOCX_ARENA(state.arena) | MALLOCX_TCACHE_NONE);
     leave();
 }
 

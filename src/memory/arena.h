@@ -1,27 +1,21 @@
-/* The two jemalloc arenas. The small one's segments are locked by their hooks; the exact one's are addresses,
- * and pages in it are locked block by block by the caller. No other file calls jemalloc. */
+/* jemalloc's arena for small blocks, whose segments are locked by its hooks. No other file calls jemalloc. */
 #ifndef PT_ARENA_H
 #define PT_ARENA_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Creates fresh arenas on the current range (pt_segments_init). Returns 0 or a negative errno. */
+/* Creates a fresh arena on the current range (pt_segments_init). Returns 0 or a negative errno. */
 int pt_arena_init(void);
 
-/* Memory from the small arena, locked; `usable` gets the size class. NULL: pt_pin_error() says why. */
+/* Memory from the arena, locked; `usable` gets the size class. NULL: pt_pin_error() says why. */
 void *pt_arena_small(size_t size, size_t align, size_t *usable);
 void pt_arena_small_free(void *p);
 
-/* Addresses from the exact arena, aligned to PT_ARENA_GRANULE or more, neither locked nor touched. */
-#define PT_ARENA_GRANULE ((size_t)64 << 10)
-void *pt_arena_exact(size_t size, size_t *usable);
-void pt_arena_exact_free(void *p);
-
-/* The largest size that the small arena serves without a page of padding. */
+/* The largest size that the arena serves without a page of padding. */
 #define PT_ARENA_SLAB_MOST ((size_t)14 << 10)
 
-/* Gives back free runs of the small arena: those that have been idle for a while and are mlocked; or all, which waits for a
+/* Gives back free runs of the arena: those that have been idle for a while and are mlocked; or all, which waits for a
  * device that is busy. */
 void pt_arena_small_decay(void);
 void pt_arena_small_purge(void);

@@ -1,6 +1,7 @@
 /* What our copy of jemalloc calls instead of libc, libm and the unwinder: Makefile.am renames the calls. MALLOC_CONF
  * and /etc/malloc.conf read as absent; the dynamic linker is not asked for what only threads of its own would need, and
- * those stay off, as does its heap profiler, which the rest belongs to. */
+ * those stay off, as does its heap profiler, which the rest belongs to. What it maps for itself is in no core file and costs
+ * memory when touched, also after mlockall(MCL_FUTURE); libc's own functions may be the preload's doors. */
 #include "base/sandbox.h"
 #include "base/thread.h"
 
@@ -8,14 +9,21 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+enum { PAGE = 4096 };
 
 char *pt_no_getenv(const char *name);
 void *pt_no_dlsym(void *handle, const char *name);
 int pt_jemalloc_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
 ssize_t pt_no_readlink(const char *path, char *buf, size_t len);
+void *pt_jemalloc_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset);
+int pt_jemalloc_munmap(void *p, size_t len);
+int pt_jemalloc_madvise(void *p, size_t len, int how);
+int pt_jemalloc_mprotect(void *p, size_t len, int protection);
 double pt_no_log(double x);
 double pt_no_exp(double x);
 double pt_no_round(double x);
@@ -51,6 +59,40 @@ ssize_t pt_no_readlink(const char *path, char *buf, size_t len)
     (void)len;
     errno = ENOENT;
     return -1;
+}
+
+/* jemalloc 5.3.0 begins by trying MADV_DONTNEED on a page, and writes to it whether it got one or not. */
+static char page_to_try[PAGE] __attribute__((aligned(PAGE)));
+
+void *pt_jemalloc_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
+{
+    void *p = (void *)syscall(SYS_mmap, at, len, PROT_NONE, flags, fd, offset);
+    if (p == MAP_FAILED) {
+        return len == PAGE ? page_to_try : MAP_FAILED;
+    }
+    (void)syscall(SYS_munlock, p, len);
+    (void)syscall(SYS_madvise, p, len, MADV_DONTDUMP);
+    if (syscall(SYS_mprotect, p, len, protection) != 0) {
+        (void)syscall(SYS_munmap, p, len);
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return p;
+}
+
+int pt_jemalloc_munmap(void *p, size_t len)
+{
+    return p == page_to_try ? 0 : (int)syscall(SYS_munmap, p, len);
+}
+
+int pt_jemalloc_madvise(void *p, size_t len, int how)
+{
+    return (int)syscall(SYS_madvise, p, len, how);
+}
+
+int pt_jemalloc_mprotect(void *p, size_t len, int protection)
+{
+    return (int)syscall(SYS_mprotect, p, len, protection);
 }
 
 double pt_no_log(double x)

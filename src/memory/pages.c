@@ -1,6 +1,7 @@
 #include "memory/pages.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -13,12 +14,80 @@
 #define MADV_COLLAPSE 25
 #endif
 
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+/* Where the kernel puts what it is free to choose grows by terabytes at most. */
+#define FAR_AWAY   ((uintptr_t)16 << 40)
+#define LOWEST     ((uintptr_t)64 << 30) /* below, programs and drivers choose addresses themselves */
+#define FURTHER    ((uintptr_t)64 << 30)
+#define TRIES_MOST 64
+
 static struct {
     char *base;
     size_t len;
 } shared;
 
-void *pt_pages_reserve(size_t len)
+static _Atomic uintptr_t reserved; /* all that is reserved lies above, for this process and those it was forked from */
+static _Atomic bool by_mapping;
+
+/* libc's own functions may be the preload's doors. */
+static int advise(void *p, size_t len, int how)
+{
+    return syscall(SYS_madvise, p, len, how) == 0 ? 0 : -errno;
+}
+
+static int map_at(void *p, size_t len, int protection, int flags)
+{
+    flags |= MAP_ANONYMOUS | MAP_NORESERVE | (by_mapping ? MAP_FIXED : MAP_FIXED_NOREPLACE);
+    char *got = mmap(p, len, protection, flags, -1, 0);
+    if (got == MAP_FAILED) {
+        return -errno;
+    }
+    if (got != p) { /* kernels before 4.17 take the address for a hint */
+        munmap(got, len);
+        return -EEXIST;
+    }
+    return 0;
+}
+
+static uintptr_t far_away(void)
+{
+    char here; /* the stack, or libc: whichever lies higher, the kernel gives out addresses around */
+    uintptr_t top = (uintptr_t)&here > (uintptr_t)&mmap ? (uintptr_t)&here : (uintptr_t)&mmap;
+    return (top - (top / 4 < FAR_AWAY ? top / 4 : FAR_AWAY)) & ~(PT_HUGE - 1);
+}
+
+static bool is_free(char *p, size_t len)
+{
+    int error = map_at(p, len, PROT_NONE, MAP_PRIVATE);
+    if (error == 0) {
+        munmap(p, len);
+    }
+    return error == 0 || error == -ENOMEM || error == -EAGAIN; /* a limit refuses what is free */
+}
+
+static void *reserve(size_t len)
+{
+    for (unsigned tries = 0; tries < TRIES_MOST; tries++) {
+        uintptr_t end = atomic_load(&reserved), from = end != 0 ? end : far_away();
+        if (from < LOWEST || from - LOWEST < len) {
+            return NULL;
+        }
+        if (!atomic_compare_exchange_strong(&reserved, &end, from - len)) {
+            continue;
+        }
+        if (is_free((char *)from - len, len)) {
+            return (char *)from - len;
+        }
+        end = from - len;
+        (void)atomic_compare_exchange_strong(&reserved, &end, end - (end < FURTHER ? 0 : FURTHER));
+    }
+    return NULL;
+}
+
+static void *reserve_by_mapping(size_t len)
 {
     char *p = mmap(NULL, len + PT_HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) {
@@ -31,24 +100,25 @@ void *pt_pages_reserve(size_t len)
     if (skip < PT_HUGE) {
         munmap(p + skip + len, PT_HUGE - skip);
     }
+    (void)advise(p + skip, len, MADV_DONTDUMP);
     return p + skip;
 }
 
-void *pt_pages_reserve_shared(size_t len)
+void *pt_pages_reserve(size_t len)
 {
-    char *p = pt_pages_reserve(len);
-    if (p == NULL) {
-        return NULL;
-    }
-    /* Over the aligned range, so that offset 0 lies at an aligned address. */
-    int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-    if (mmap(p, len, PROT_NONE, flags, -1, 0) == MAP_FAILED) {
-        munmap(p, len);
-        return NULL;
-    }
+    len = pt_pages_up(len, PT_HUGE);
+    return by_mapping ? reserve_by_mapping(len) : reserve(len);
+}
+
+void pt_pages_reserve_by_mapping(void)
+{
+    by_mapping = true;
+}
+
+void pt_pages_share(void *p, size_t len)
+{
     shared.base = p;
     shared.len = len;
-    return p;
 }
 
 bool pt_pages_is_shared(const void *p)
@@ -56,19 +126,34 @@ bool pt_pages_is_shared(const void *p)
     return (size_t)((const char *)p - shared.base) < shared.len;
 }
 
-int pt_pages_open(void *p, size_t len)
+int pt_pages_open(void *p, size_t len, bool dumped)
 {
-    return mprotect(p, len, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
+    int error = map_at(p, len, PROT_NONE, pt_pages_is_shared(p) ? MAP_SHARED : MAP_PRIVATE);
+    if (error != 0) {
+        return error;
+    }
+    /* After mlockall(MCL_FUTURE) it is marked as locked, and would be populated once it can be read. */
+    (void)syscall(SYS_munlock, p, len);
+    if (!dumped) {
+        (void)advise(p, len, MADV_DONTDUMP);
+    }
+    if (syscall(SYS_mprotect, p, len, PROT_READ | PROT_WRITE) != 0) {
+        error = -errno;
+        munmap(p, len);
+    }
+    return error;
 }
 
-void *pt_pages_book(size_t len)
+int pt_pages_open_book(void *p, size_t len, bool wiped)
 {
-    void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) {
-        return NULL;
+    int error = map_at(p, len, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    if (error == 0) {
+        (void)advise(p, len, MADV_DONTDUMP);
     }
-    (void)madvise(p, len, MADV_WIPEONFORK);
-    return p;
+    if (error == 0 && wiped) {
+        (void)advise(p, len, MADV_WIPEONFORK);
+    }
+    return error;
 }
 
 void *pt_pages_scratch(size_t len)
@@ -84,7 +169,7 @@ void pt_pages_scratch_end(void *p, size_t len)
 
 void pt_pages_want_huge(void *p, size_t len)
 {
-    (void)madvise(p, len, MADV_HUGEPAGE);
+    (void)advise(p, len, MADV_HUGEPAGE);
 }
 
 void pt_pages_make_huge(void *p, size_t len)
@@ -97,12 +182,12 @@ void pt_pages_make_huge(void *p, size_t len)
     for (volatile char *at = first; at < end; at += PT_HUGE) {
         *at = 0; /* only what is present can be collapsed */
     }
-    (void)madvise((void *)first, (size_t)(end - first), MADV_COLLAPSE);
+    (void)advise((void *)first, (size_t)(end - first), MADV_COLLAPSE);
 }
 
 void pt_pages_make_present(void *p, size_t len)
 {
-    (void)madvise(p, len, MADV_POPULATE_WRITE);
+    (void)advise(p, len, MADV_POPULATE_WRITE);
 }
 
 int pt_pages_claim(void *p, size_t len)
@@ -117,21 +202,58 @@ int pt_pages_lock(void *p, size_t len)
     }
     int error = -errno;
     /* A lock that failed half way leaves the range marked as locked and partly populated. */
-    pt_pages_unlock(p, len);
+    (void)pt_pages_unlock(p, len);
     return error;
 }
 
-void pt_pages_unlock(void *p, size_t len)
+int pt_pages_lock_again(void *p, size_t len)
 {
-    if (len > 0) {
-        (void)syscall(SYS_munlock, p, len);
-        pt_pages_discard(p, len);
+    return syscall(SYS_mlock, p, len) == 0 ? 0 : -errno;
+}
+
+int pt_pages_plain(void *p, size_t len, bool dumped)
+{
+    enum { READ_WRITE = PROT_READ | PROT_WRITE, MERGE_NO_MORE = 13, GUARD_REMOVE = 103 };
+    if (syscall(SYS_pkey_mprotect, p, len, READ_WRITE, 0) != 0 && syscall(SYS_mprotect, p, len, READ_WRITE) != 0) {
+        return -errno;
     }
+    (void)advise(p, len, MADV_NORMAL);
+    (void)advise(p, len, MADV_HUGEPAGE);
+    (void)advise(p, len, MERGE_NO_MORE);
+    (void)advise(p, len, GUARD_REMOVE);
+    (void)advise(p, len, dumped ? MADV_DODUMP : MADV_DONTDUMP);
+    (void)advise(p, len, MADV_KEEPONFORK);
+    (void)syscall(SYS_mbind, p, len, 0, NULL, 0, 0); /* MPOL_DEFAULT */
+    return advise(p, len, MADV_DOFORK);
+}
+
+/* Other pages in the place of these, whose lock goes with them. */
+static int replace(void *p, size_t len)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    if (pt_pages_is_shared(p) || mmap(p, len, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) {
+        return -ENOMEM;
+    }
+    (void)advise(p, len, MADV_DONTDUMP);
+    (void)advise(p, len, MADV_HUGEPAGE);
+    return 0;
+}
+
+int pt_pages_unlock(void *p, size_t len)
+{
+    if (len == 0) {
+        return 0;
+    }
+    if (syscall(SYS_munlock, p, len) != 0) {
+        return replace(p, len);
+    }
+    pt_pages_discard(p, len);
+    return 0;
 }
 
 void pt_pages_discard(void *p, size_t len)
 {
-    (void)madvise(p, len, pt_pages_is_shared(p) ? MADV_REMOVE : MADV_DONTNEED);
+    (void)advise(p, len, pt_pages_is_shared(p) ? MADV_REMOVE : MADV_DONTNEED);
 }
 
 void pt_pages_unlock_keep(void *p, size_t len)
@@ -144,6 +266,6 @@ void pt_pages_unlock_keep(void *p, size_t len)
 void *pt_pages_owner_mark(bool *wiped)
 {
     void *p = mmap(NULL, PT_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    *wiped = p != MAP_FAILED && madvise(p, PT_PAGE, MADV_WIPEONFORK) == 0;
+    *wiped = p != MAP_FAILED && advise(p, PT_PAGE, MADV_WIPEONFORK) == 0;
     return p != MAP_FAILED ? p : NULL;
 }

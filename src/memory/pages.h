@@ -14,20 +14,27 @@ static inline size_t pt_pages_up(size_t n, size_t unit)
     return (n + unit - 1) & ~(unit - 1);
 }
 
-/* Address space without memory, aligned to PT_HUGE; NULL if the address-space limit is met. */
+/* Addresses that nobody uses, far from those that the kernel gives out, aligned to PT_HUGE: nothing is mapped there, so
+ * they cost nothing, count for no limit and show in no figure; NULL if there are not so many. Somebody who asks the
+ * kernel for an address of his choice may get one of these all the same: pt_pages_open() says so then. */
 void *pt_pages_reserve(size_t len);
 
-/* The same, but what it will hold is shared with children made by fork, and address and offset are congruent modulo
- * PT_HUGE, without which pt_pages_make_huge() has no effect. One such range at a time is known: the latest. */
-void *pt_pages_reserve_shared(size_t len);
+/* From now on addresses are reserved by mapping them, where the above finds none: small address spaces, sanitizers. */
+void pt_pages_reserve_by_mapping(void);
+
+/* What is opened in this range from now on is shared with children made by fork, and address and offset are congruent
+ * modulo PT_HUGE if it is opened in multiples of that, without which pt_pages_make_huge() has no effect. One such range
+ * at a time is known: the latest. */
+void pt_pages_share(void *p, size_t len);
 bool pt_pages_is_shared(const void *p);
 
-/* Reserved pages become readable and writable; they cost memory when touched. */
-int pt_pages_open(void *p, size_t len);
+/* Reserved pages become readable and writable; they cost memory when touched, also after mlockall(MCL_FUTURE). They are
+ * in no core file unless `dumped`. -EEXIST: somebody else's memory lies there. */
+int pt_pages_open(void *p, size_t len, bool dumped);
 
-/* Memory for book-keeping, zero, not charged before it is touched; NULL if there is none. In a forked child it reads as zero
- * again, or where the kernel cannot do that as a copy: nothing that a child does there reaches its parent. */
-void *pt_pages_book(size_t len);
+/* The same for book-keeping: zero, private, in no core file. `wiped`: in a forked child it reads as zero again, or
+ * where the kernel cannot do that as a copy: nothing that a child does there reaches its parent. */
+int pt_pages_open_book(void *p, size_t len, bool wiped);
 
 /* Memory for a moment, zero; NULL if there is none. Usable in a signal handler. */
 void *pt_pages_scratch(size_t len);
@@ -50,8 +57,16 @@ int pt_pages_claim(void *p, size_t len);
  * Locks do not nest: one unlock undoes any number of locks on a page. */
 int pt_pages_lock(void *p, size_t len);
 
-/* Unlocks and gives the memory back; the addresses stay usable and read as zero. */
-void pt_pages_unlock(void *p, size_t len);
+/* Locks pages again that somebody else may have unlocked. What they hold stays. */
+int pt_pages_lock_again(void *p, size_t len);
+
+/* Pages that others may have treated with mprotect, madvise or mbind are as pt_pages_open() left them, but that they
+ * hold what they hold. An error: they may not be. */
+int pt_pages_plain(void *p, size_t len, bool dumped);
+
+/* Unlocks and gives the memory back; the addresses stay usable and read as zero. On failure, which can be for want of
+ * mappings, all is as it was. */
+int pt_pages_unlock(void *p, size_t len);
 
 /* Gives the memory of unlocked pages back; the addresses stay usable and read as zero. */
 void pt_pages_discard(void *p, size_t len);

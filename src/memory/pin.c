@@ -4,6 +4,8 @@
 #include "device/driver.h"
 #include "memory/pages.h"
 #include "memory/prefault.h"
+#include "memory/pressure.h"
+#include "memory/windows.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,10 +62,11 @@ int pt_pin_acquire(void *p, size_t len)
     return error;
 }
 
-void pt_pin_release(void *p, size_t len)
+bool pt_pin_release(void *p, size_t len)
 {
-    pt_pages_unlock(p, len);
-    atomic_fetch_sub(&locked, len);
+    bool unlocked = pt_pages_unlock(p, len) == 0;
+    atomic_fetch_sub(&locked, unlocked ? len : 0);
+    return unlocked;
 }
 
 int pt_pin_register(void *p, size_t len)
@@ -149,15 +152,20 @@ void pt_pin_explain(size_t len, int error, struct pt_text *out)
         (void)pt_text_proc_number("/proc/sys/vm/max_map_count", "", &most_mappings);
         mappings = count_mappings();
     }
+    const struct pt_range *range = pt_windows_range();
     int refused = pt_driver_error();
     size_t locked_now = (size_t)locked_kib << 10;
 
     pt_text_add(out, "cannot lock %B more memory (%B locked now): ", len, locked_now);
-    if (refused != 0) {
+    if (refused != 0 && error != ENOSPC && error != ENOBUFS) {
         pt_text_add(out, "the device's driver would not register it (its error %d), and ", refused);
     }
-    if (limit.rlim_cur != RLIM_INFINITY && locked_now + len > limit.rlim_cur &&
-        !may_lock_without_limit()) {
+    if (error == ENOSPC) {
+        pt_pressure_explain(len, out);
+    } else if (error == ENOBUFS) {
+        pt_text_add(out, "it is more than is left of the %B of addresses that are kept for pinned memory",
+                    range->size - range->small);
+    } else if (limit.rlim_cur != RLIM_INFINITY && locked_now + len > limit.rlim_cur && !may_lock_without_limit()) {
         pt_text_add(out,
                     "the memlock limit is %B. Raise it: `ulimit -l unlimited` in the shell, "
                     "`docker run --ulimit memlock=-1`, `LimitMEMLOCK=infinity` in a systemd unit, or for Slurm "
@@ -169,9 +177,9 @@ void pt_pin_explain(size_t len, int error, struct pt_text *out)
                     "vm.max_map_count=1048576` (on the host, also for Docker, systemd and Slurm)",
                     mappings, most_mappings);
     } else if (space.rlim_cur != RLIM_INFINITY &&
-               (error == ENOBUFS || ((size_t)mapped_kib << 10) + len > space.rlim_cur)) {
+               ((size_t)mapped_kib << 10) + pt_pages_up(len, PT_HUGE) > space.rlim_cur) {
         pt_text_add(out,
-                    "the address-space limit is %B, and half of it at most is for pinned memory. Raise it: `ulimit -v unlimited` in the shell, "
+                    "the address-space limit is %B. Raise it: `ulimit -v unlimited` in the shell, "
                     "`docker run --ulimit as=-1`, `LimitAS=infinity` in a systemd unit, or `#SBATCH --mem` "
                     "with VSizeFactor=0 for Slurm",
                     (size_t)space.rlim_cur);

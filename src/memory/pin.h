@@ -14,8 +14,8 @@ void pt_pin_reset(void);
  * again. Returns 0 or -errno; on failure nothing is locked and pt_pin_error() keeps the errno. */
 int pt_pin_acquire(void *p, size_t len);
 
-/* Unlocks and gives the pages back to the kernel; the addresses stay. */
-void pt_pin_release(void *p, size_t len);
+/* Unlocks and gives the pages back to the kernel; the addresses stay. False: they are locked still, and counted. */
+bool pt_pin_release(void *p, size_t len);
 
 /* Registers and populates whole pages. 0; -ENODEV: the program uses no device, mlock is the lock to take; else refused.
  * A registration is given back as it was made, whole. */
@@ -30,8 +30,8 @@ size_t pt_pin_bytes(void);
 /* The errno (positive) of this thread's last refused lock, 0 after a success. */
 int pt_pin_error(void);
 
-/* Says which limit refused `len` more bytes, and the command that lifts it. `error` is the errno; ENOBUFS: the reserved
- * range is used up. */
+/* Says which limit refused `len` more bytes, and the command that lifts it. `error` is the errno; ENOSPC: there is not
+ * so much memory (pt_pressure_room); ENOBUFS: the range of addresses is used up. */
 void pt_pin_explain(size_t len, int error, struct pt_text *out);
 
 #endif

@@ -1,11 +1,26 @@
-/* Whether memory runs short around this process: in its cgroup, or on the machine. A leaf. */
+/* Whether memory runs short around this process: of the machine, or of a cgroup that it lies in (v1 and v2). What the
+ * kernel gives up by itself, such as file cache, counts as free. */
 #ifndef PT_PRESSURE_H
 #define PT_PRESSURE_H
 
-#include <stdbool.h>
+#include "base/text.h"
 
-/* True when less than a twentieth of what the cgroup or the machine may use is left. Reads /proc and /sys: some 50 us.
- * Not so in a sandbox. */
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Opens the files, once: where a limit is set. In a sandbox nobody looks: all is well then, as far as can be told. */
+void pt_pressure_init(void);
+
+/* Nearly all is used: caches had better go. */
 bool pt_pressure_high(void);
+
+/* From here on a request is worth a look before it is locked. */
+#define PT_PRESSURE_LOOK ((size_t)16 << 20)
+
+/* Whether so much more can be locked at all, as far as can be told: where not, the kernel would kill for it. */
+bool pt_pressure_room(size_t len);
+
+/* Says what has no room for `len` bytes, and how to change that. */
+void pt_pressure_explain(size_t len, struct pt_text *out);
 
 #endif

@@ -1,6 +1,8 @@
 #include "memory/segments.h"
 
+#include "base/options.h"
 #include "device/driver.h"
+#include "memory/book.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
 #include "memory/small_chunk.h"
@@ -9,86 +11,45 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/resource.h>
-
-/* Address space is free; MemTotal is no guide to it, since virtual machines grow. */
-#define RANGE_LARGEST  ((size_t)4 << 40)
-#define RANGE_SMALLEST ((size_t)256 << 20)
 
 /* Segments are locked ahead of need by a sixteenth of what is locked already, within these bounds: few
  * system calls for big heaps, little waste for small ones. */
 #define AHEAD_LEAST ((size_t)64 << 10)
 #define AHEAD_MOST  PT_HUGE
 
-#define OPEN_STEP ((size_t)4 << 20)
-
 /* Each hole in the locked segments costs two of the 65,530 mappings that the kernel allows. */
 #define HOLES_MOST 8192
 
 static struct {
     pthread_mutex_t mutex; /* guards all that is not atomic; taken under jemalloc's locks */
-    struct pt_range range;
-    char *next[2], *opened[2], *end[2];
+    char *base;
     char *locked;   /* the SMALL region is locked up to here, holes excepted */
-    uint8_t *page;  /* what each page of the SMALL region is */
+    uint8_t *page;  /* what each page of the SMALL region is: the book's */
+    struct pt_book book;
     size_t holes;   /* separate runs of HOLE pages */
     bool registers; /* what was locked last is a chunk */
     _Atomic size_t small_locked;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-enum { SMALL, EXACT };
-
 enum { USED = PT_PAGE_USED, FREE = PT_PAGE_FREE, HOLE = PT_PAGE_HOLE };
-
-/* Under an address-space limit the program needs its share too: half of what is left is ours at most. */
-static size_t largest_range(void)
-{
-    struct rlimit limit;
-    uint64_t used_kib = 0;
-    size_t size = RANGE_LARGEST;
-    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-        return size;
-    }
-    (void)pt_text_proc_number("/proc/self/status", "VmSize", &used_kib);
-    size_t used = (size_t)used_kib << 10, left = limit.rlim_cur > used ? limit.rlim_cur - used : 0;
-    while (size > RANGE_SMALLEST && size > left / 2) {
-        size /= 2;
-    }
-    return size;
-}
-
-/* Under strict accounting shared memory is charged when it is mapped, and the range would take what others need. */
-static bool charged_ahead(void)
-{
-    uint64_t how = 0;
-    (void)pt_text_proc_number("/proc/sys/vm/overcommit_memory", "", &how);
-    return how == 2;
-}
 
 int pt_segments_init(void)
 {
-    size_t size = largest_range();
-    char *base = NULL;
-    bool shared = pt_driver_in_use() && !pt_driver_refuses() && !charged_ahead();
-    while (size >= RANGE_SMALLEST && (base = shared ? pt_pages_reserve_shared(size) : pt_pages_reserve(size)) == NULL) {
-        size /= 2;
+    int error = pt_windows_init(pt_driver_in_use() && !pt_driver_refuses());
+    if (error != 0) {
+        return error;
     }
-    if (base == NULL) {
+    const struct pt_range *range = pt_windows_range();
+    static struct pt_book chunks; /* small, and looked at without a lock: opened at once */
+    if (pt_book_init(&state.book, range->small / PT_PAGE + 1) != 0 ||
+        pt_book_init(&chunks, pt_small_chunk_book(range->small)) != 0 || pt_book_open(&state.book, 1) != 0 ||
+        pt_book_open(&chunks, pt_small_chunk_book(range->small)) != 0) {
         return -ENOMEM;
     }
-    size_t pages = pt_pages_up(size / 16 / PT_PAGE + 1, PT_PAGE);
-    size_t book = pt_pages_up(pt_small_chunk_book(size / 16), PT_PAGE);
-    uint8_t *page = pt_pages_reserve(pages + book);
-    if (page == NULL || pt_pages_open(page, pages + book) != 0) {
-        return -ENOMEM;
-    }
-    pt_small_chunk_init(base, page, page + pages);
     pthread_mutex_init(&state.mutex, NULL); /* in a forked child another thread may have held it */
-    state.range = (struct pt_range){.base = base, .small = size / 16, .size = size};
-    state.next[SMALL] = state.opened[SMALL] = state.locked = base;
-    state.next[EXACT] = state.opened[EXACT] = state.end[SMALL] = base + size / 16;
-    state.end[EXACT] = base + size;
-    state.page = page;
+    state.base = state.locked = range->base;
+    state.page = state.book.base;
+    pt_small_chunk_init(range->base, state.page, chunks.base);
     state.holes = 0;
     state.registers = false;
     atomic_store(&state.small_locked, 0);
@@ -97,34 +58,14 @@ int pt_segments_init(void)
 
 const struct pt_range *pt_segments_range(void)
 {
-    return &state.range;
-}
-
-/* Addresses for `size` bytes in the region, readable and writable, not yet taken. */
-static char *find(int region, size_t size, size_t align)
-{
-    char *p = state.next[region] + (-(size_t)state.next[region] & (align - 1));
-    if (p > state.end[region] || size > (size_t)(state.end[region] - p)) {
-        return NULL;
-    }
-    if (p + size > state.opened[region]) {
-        size_t more = pt_pages_up((size_t)(p + size - state.opened[region]), OPEN_STEP);
-        size_t left = (size_t)(state.end[region] - state.opened[region]);
-        more = more < left ? more : left;
-        if (pt_pages_open(state.opened[region], more) != 0) {
-            return NULL;
-        }
-        pt_pages_want_huge(state.opened[region], more);
-        state.opened[region] += more;
-    }
-    return p;
+    return pt_windows_range();
 }
 
 static int lock_up_to(char *need)
 {
     size_t ahead = atomic_load(&state.small_locked) / 16 & ~(PT_PAGE - 1);
     ahead = ahead < AHEAD_LEAST ? AHEAD_LEAST : ahead > AHEAD_MOST ? AHEAD_MOST : ahead;
-    char *want = need + ahead < state.opened[SMALL] ? need + ahead : state.opened[SMALL];
+    char *opened = pt_windows_end(), *want = need + ahead < opened ? need + ahead : opened;
     /* Near a limit the part that is needed may still fit when the part ahead does not. */
     for (char *end = want;; end = need) {
         size_t len = (size_t)(end - state.locked);
@@ -140,12 +81,14 @@ static int lock_up_to(char *need)
     }
 }
 
-/* What was locked ahead and not handed out; a chunk stays as it is. */
-static void unlock_ahead(void)
+/* What was locked ahead and not handed out, which is all from `next` on; a chunk stays as it is. */
+static void unlock_ahead(char *next)
 {
-    if (!state.registers && state.locked > state.next[SMALL]) {
-        size_t len = (size_t)(state.locked - state.next[SMALL]);
-        pt_pin_release(state.next[SMALL], len);
+    if (!state.registers && state.locked > next) {
+        size_t len = (size_t)(state.locked - next);
+        if (!pt_pin_release(next, len)) {
+            return;
+        }
         state.locked -= len;
         atomic_fetch_sub(&state.small_locked, len);
     }
@@ -153,12 +96,12 @@ static void unlock_ahead(void)
 
 static size_t number_of(const void *p)
 {
-    return (size_t)((const char *)p - state.range.base) / PT_PAGE;
+    return (size_t)((const char *)p - state.base) / PT_PAGE;
 }
 
 static char *address_of(size_t page)
 {
-    return state.range.base + page * PT_PAGE;
+    return state.base + page * PT_PAGE;
 }
 
 /* The chunk around `p` is locked again, if it went back. */
@@ -171,19 +114,31 @@ static int restore_chunk(const char *p)
     return more < 0 ? (int)more : 0;
 }
 
+/* Addresses in the SMALL region, with the book of their pages. Where windows do not follow one another, what was locked
+ * ahead in the last one is unlocked again. */
+static char *find(size_t size, size_t align)
+{
+    char *next = pt_windows_next(), *p = pt_windows_find(size, align);
+    if (state.locked < pt_windows_stretch()) {
+        unlock_ahead(next);
+        state.registers = false;
+        state.locked = pt_windows_stretch();
+    }
+    return p != NULL && pt_book_open(&state.book, number_of(pt_windows_end()) + 1) == 0 ? p : NULL;
+}
+
 /* From the chunk that is being handed out, or from a new one. */
 static char *take_registered(size_t size, size_t align)
 {
-    char *p = (char *)pt_pages_up((uintptr_t)state.next[SMALL], align);
+    char *next = pt_windows_next(), *p = (char *)pt_pages_up((uintptr_t)next, align);
     int error = state.registers && p + size <= state.locked ? restore_chunk(p) : -EAGAIN;
     if (error == -EAGAIN) {
         size_t len = pt_pages_up(size, PT_HUGE);
-        char *next = state.next[SMALL];
-        state.next[SMALL] = state.registers ? state.locked : next; /* past a chunk that is on its way out */
-        p = find(SMALL, len, align > PT_HUGE ? align : PT_HUGE);
-        unlock_ahead();
+        pt_windows_take(state.registers ? state.locked : next); /* past a chunk that is on its way out */
+        p = find(len, align > PT_HUGE ? align : PT_HUGE);
+        unlock_ahead(pt_windows_next());
         if (p == NULL || (error = pt_small_chunk_add(p, len)) != 0) {
-            state.next[SMALL] = next;
+            pt_windows_take(next);
             return NULL;
         }
         state.registers = true;
@@ -200,10 +155,10 @@ static char *take_registered(size_t size, size_t align)
 static char *take_mlocked(size_t size, size_t align)
 {
     if (state.registers) { /* the rest of the chunk stays unused: no block may lie across its end */
-        state.next[SMALL] = state.locked;
+        pt_windows_take(state.locked);
         state.registers = false;
     }
-    char *p = find(SMALL, size, align);
+    char *p = find(size, align);
     return p == NULL || (p + size > state.locked && lock_up_to(p + size) != 0) ? NULL : p;
 }
 
@@ -215,21 +170,55 @@ void *pt_segments_take_small(size_t size, size_t align)
         p = take_mlocked(size, align);
     }
     if (p != NULL) {
-        state.next[SMALL] = p + size;
+        pt_windows_take(p + size);
     }
     pthread_mutex_unlock(&state.mutex);
     return p;
 }
 
-void *pt_segments_take_exact(size_t size, size_t align)
+void *pt_segments_take_exact(size_t size)
 {
     pthread_mutex_lock(&state.mutex);
-    char *p = find(EXACT, size, align);
-    if (p != NULL) {
-        state.next[EXACT] = p + size;
-    }
+    char *p = pt_windows_take_exact(pt_pages_up(size, PT_HUGE));
     pthread_mutex_unlock(&state.mutex);
     return p;
+}
+
+void pt_segments_give_exact(void *p)
+{
+    pthread_mutex_lock(&state.mutex);
+    pt_windows_give_exact(p);
+    pthread_mutex_unlock(&state.mutex);
+}
+
+int pt_segments_open(void *p, size_t len)
+{
+    pthread_mutex_lock(&state.mutex);
+    int error = pt_windows_open(p, len);
+    pthread_mutex_unlock(&state.mutex);
+    return error;
+}
+
+int pt_segments_plain(void *p, size_t len)
+{
+    return pt_pages_plain(p, len, pt_option(PT_OPTION_DUMP) == PT_DUMP_ON);
+}
+
+bool pt_segments_is_open(const void *p)
+{
+    return pt_windows_is_open(p);
+}
+
+size_t pt_segments_stride(void)
+{
+    enum { LEAST = 16 << 20, MOST = 1 << 30 };
+    const struct pt_range *r = pt_windows_range();
+    size_t some = (r->size - r->small) / 16 & ~(PT_HUGE - 1);
+    if (pt_pages_is_shared(r->base)) { /* which are opened whole */
+        some = pt_pages_up(pt_windows_opened() / 16, PT_HUGE);
+        some = some < LEAST ? LEAST : some;
+    }
+    return some < MOST ? some : MOST;
 }
 
 /* How many of a run's two neighbours are holes: making the run one joins them, taking it out of one parts them. */
@@ -262,6 +251,18 @@ static int fill_holes(size_t first, size_t end)
     return error;
 }
 
+/* Chunks need no lock but their registration. */
+static void lock_run_again(size_t first, size_t end)
+{
+    for (size_t at = first, next; at < end; at = next) {
+        next = (at / (PT_HUGE / PT_PAGE) + 1) * (PT_HUGE / PT_PAGE);
+        next = next < end ? next : end;
+        if (!pt_small_chunk_holds(address_of(at))) {
+            (void)pt_pages_lock_again(address_of(at), (next - at) * PT_PAGE);
+        }
+    }
+}
+
 int pt_segments_relock(void *p, size_t len)
 {
     size_t first = number_of(p), end = first + len / PT_PAGE;
@@ -278,10 +279,9 @@ int pt_segments_relock(void *p, size_t len)
 static void make_hole(size_t first, size_t end)
 {
     size_t beside = holes_beside(first, end), n = (end - first) * PT_PAGE;
-    if (state.holes + 1 - beside > HOLES_MOST) {
-        return;
+    if (state.holes + 1 - beside > HOLES_MOST || !pt_pin_release(address_of(first), n)) {
+        return; /* a later sweep tries again */
     }
-    pt_pin_release(address_of(first), n);
     memset(&state.page[first], HOLE, end - first);
     state.holes += 1 - beside;
     atomic_fetch_sub(&state.small_locked, n);
@@ -332,7 +332,8 @@ void pt_segments_unlock(void *p, size_t len)
 void pt_segments_sweep(bool registered_too)
 {
     pthread_mutex_lock(&state.mutex);
-    size_t most = number_of(state.next[SMALL]);
+    size_t most = number_of(pt_windows_next());
+    most = pt_book_has(&state.book, most) ? most : atomic_load(&state.book.opened);
     for (size_t at = 0; at < most;) {
         uint8_t what = state.page[at];
         size_t end = end_of_lock(at, end_of_run(at, most, what));
@@ -347,7 +348,7 @@ void pt_segments_sweep(bool registered_too)
 void pt_segments_unlock_ahead(void)
 {
     pthread_mutex_lock(&state.mutex);
-    unlock_ahead();
+    unlock_ahead(pt_windows_next());
     pthread_mutex_unlock(&state.mutex);
 }
 
@@ -361,7 +362,7 @@ void pt_segments_register_again(void)
 /* No lock: whoever asks holds a block there, and its chunk is what it is as long as that lives. */
 bool pt_segments_registered(const void *p)
 {
-    return (size_t)((const char *)p - state.range.base) < state.range.small && pt_small_chunk_holds(p);
+    return (size_t)((const char *)p - state.base) < pt_windows_range()->small && pt_small_chunk_holds(p);
 }
 
 bool pt_segments_joined(const void *border)
@@ -371,7 +372,7 @@ bool pt_segments_joined(const void *border)
 
 size_t pt_segments_small_spare(void)
 {
-    return state.registers ? (size_t)(state.locked - state.next[SMALL]) : 0;
+    return state.registers ? (size_t)(state.locked - pt_windows_next()) : 0;
 }
 
 size_t pt_segments_small_locked(void)
@@ -379,8 +380,22 @@ size_t pt_segments_small_locked(void)
     return atomic_load(&state.small_locked);
 }
 
+void pt_segments_lock_again(void)
+{
+    pthread_mutex_lock(&state.mutex);
+    size_t most = number_of(state.locked);
+    most = pt_book_has(&state.book, most) ? most : atomic_load(&state.book.opened);
+    for (size_t at = 0; at < most;) {
+        size_t end = end_of_run(at, most, state.page[at]);
+        if (state.page[at] <= FREE) {
+            lock_run_again(at, end);
+        }
+        at = end;
+    }
+    pthread_mutex_unlock(&state.mutex);
+}
+
 void pt_segments_unlock_all(void)
 {
-    size_t len = (size_t)(state.locked - state.range.base);
-    pt_pages_unlock_keep(state.range.base, len);
+    pt_pages_unlock_keep(state.base, (size_t)(state.locked - state.base));
 }

@@ -1,27 +1,43 @@
-/* Address space: one reserved range with two regions. In the SMALL region whole segments are locked before
- * jemalloc carves blocks out of them; in the EXACT region segments are only addresses, and each block's own
- * pages are locked by whoever made it. Called under jemalloc's locks: allocates nothing. */
+/* Address space in segments. In the SMALL region whole segments are locked before jemalloc carves blocks out of them;
+ * in the EXACT region segments are only addresses, which may not be mapped yet, and each block's own pages are locked
+ * by whoever made it. Called under jemalloc's locks too: allocates nothing. */
 #ifndef PT_SEGMENTS_H
 #define PT_SEGMENTS_H
+
+#include "memory/windows.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-struct pt_range {
-    char *base;
-    size_t small; /* [base, base + small) is the SMALL region, the rest EXACT */
-    size_t size;
-};
-
-/* Reserves a fresh range and forgets an older one, which stays mapped (a forked child keeps its parent's).
- * Returns 0 or -ENOMEM. */
+/* A fresh range, see windows.h. Returns 0 or -ENOMEM. */
 int pt_segments_init(void);
 
 const struct pt_range *pt_segments_range(void);
 
 /* A new segment; NULL when locking failed (pt_pin_error says why) or the region is used up. */
 void *pt_segments_take_small(size_t size, size_t align);
-void *pt_segments_take_exact(size_t size, size_t align);
+
+/* Addresses of the EXACT region for so many bytes, aligned to PT_HUGE; NULL: there are none. Given back as they were
+ * taken. */
+void *pt_segments_take_exact(size_t size);
+void pt_segments_give_exact(void *p);
+
+/* Part of an exact segment is to be used: it becomes readable and writable. -EEXIST: somebody else's memory lies there.
+ */
+int pt_segments_open(void *p, size_t len);
+
+/* Pages in windows that others may have treated with mprotect, madvise or mbind are as they were when they were opened.
+ * An error: they may not be. */
+int pt_segments_plain(void *p, size_t len);
+
+/* munlockall() was called: the SMALL region is locked again. */
+void pt_segments_lock_again(void);
+
+/* Whether an address of the range is ours; no lock. */
+bool pt_segments_is_open(const void *p);
+
+/* How many addresses of the EXACT region are worth taking at once, where they are to be opened part by part. */
+size_t pt_segments_stride(void);
 
 /* A part of the SMALL region is given back, to be unlocked, or is needed again. While there are too many holes already
  * it stays locked until a sweep finds it next to others. Registered chunks go by a sweep alone, and by one that is told to:

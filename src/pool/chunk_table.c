@@ -1,6 +1,6 @@
 #include "pool/chunk_table.h"
 
-#include "memory/pages.h"
+#include "memory/book.h"
 
 #include <string.h>
 
@@ -10,7 +10,7 @@ struct pt_chunk *pt_chunk_table;
 
 /* The pool's lock guards it, and the array. */
 static struct {
-    size_t opened;        /* bytes of the array */
+    struct pt_book book;  /* the array's */
     uint32_t count, free; /* numbers given out so far; those given back, linked by `next` */
     uint32_t unused;      /* the first of the list */
     size_t unused_bytes;
@@ -29,19 +29,13 @@ uint32_t pt_chunk_table_new(void)
         state.free = pt_chunk_table[number].next;
         return number;
     }
-    if (pt_chunk_table == NULL) {
-        pt_chunk_table = pt_pages_reserve(CHUNKS_MOST * sizeof *pt_chunk_table);
+    if (pt_chunk_table == NULL && pt_book_init(&state.book, CHUNKS_MOST * sizeof *pt_chunk_table) == 0) {
+        pt_chunk_table = state.book.base;
     }
     number = state.count + 1;
-    if (pt_chunk_table == NULL || number == CHUNKS_MOST) {
+    if (pt_chunk_table == NULL || number == CHUNKS_MOST ||
+        pt_book_open(&state.book, (number + 1) * sizeof *pt_chunk_table) != 0) {
         return 0;
-    }
-    size_t need = pt_pages_up((number + 1) * sizeof *pt_chunk_table, PT_PAGE);
-    if (need > state.opened) {
-        if (pt_pages_open((char *)pt_chunk_table + state.opened, need - state.opened) != 0) {
-            return 0;
-        }
-        state.opened = need;
     }
     return state.count = number;
 }

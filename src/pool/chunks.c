@@ -89,7 +89,8 @@ static uint32_t new_part(uint32_t chunk, uintptr_t base, size_t len)
 uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
 {
     PT_ASSERT_LOCKED();
-    PT_ASSERT(pt_table_ours(base) && pt_table_ours((char *)base + len - 1));
+    PT_ASSERT((char *)base >= pt_segments_range()->base + pt_segments_range()->small &&
+              (char *)base + len <= pt_segments_range()->base + pt_segments_range()->size);
     uint32_t chunk = pt_chunk_table_new();
     if (chunk == 0) {
         return 0;

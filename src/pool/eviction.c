@@ -2,8 +2,8 @@
 
 #include "base/thread.h"
 #include "ledger/table.h"
-#include "memory/arena.h"
 #include "memory/pin.h"
+#include "memory/segments.h"
 #include "pool/background.h"
 #include "pool/budget.h"
 #include "pool/chunks.h"
@@ -45,7 +45,7 @@ uint32_t pt_eviction_choose_mlocked(void)
 static void free_addresses(void *addresses)
 {
     if (addresses != NULL) {
-        pt_arena_exact_free(addresses);
+        pt_segments_give_exact(addresses);
     }
 }
 
@@ -72,18 +72,30 @@ void pt_eviction_hole(uint32_t number)
     free_addresses(addresses);
 }
 
-static void unlock_part(uint32_t number)
+/* The kernel refuses to unlock where it has no mappings left for that: the part waits again, locked and counted. */
+static bool unlock_part(uint32_t number)
 {
     const struct pt_record *r = pt_table_record(number);
-    pt_pin_release((void *)r->base, r->capacity);
-    pt_eviction_hole(number);
+    if (pt_pin_release((void *)r->base, r->capacity)) {
+        pt_eviction_hole(number);
+        return true;
+    }
+    pt_lock_enter();
+    (void)pt_chunks_give(number, true, pt_table_now());
+    pt_table()->counters.cached_locked = pt_free_cache_locked();
+    pt_lock_leave();
+    return false;
 }
 
+/* The bytes that went. */
 static size_t evict(uint32_t number)
 {
     size_t bytes = pt_table_record(number)->capacity;
-    (pt_table_record(number)->flags & PT_REGISTERED) != 0 ? unregister_chunk(number) : unlock_part(number);
-    return bytes;
+    if ((pt_table_record(number)->flags & PT_REGISTERED) != 0) {
+        unregister_chunk(number);
+        return bytes;
+    }
+    return unlock_part(number) ? bytes : 0;
 }
 
 size_t pt_eviction_now(uint32_t first)

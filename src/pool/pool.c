@@ -7,7 +7,9 @@
 #include "memory/owner.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
+#include "memory/pressure.h"
 #include "memory/segments.h"
+#include "pool/attributes.h"
 #include "pool/budget.h"
 #include "pool/chunks.h"
 #include "pool/device_reset.h"
@@ -184,7 +186,7 @@ static int take_small(const struct pt_birth *b, struct pt_block *out)
     size_t locked, before = pt_segments_small_locked();
     void *base = pt_arena_small(b->bytes, small_alignment(b->bytes), &locked);
     if (base == NULL) {
-        return pt_pin_error() != 0 ? -pt_pin_error() : -ENOBUFS;
+        return pt_pin_error() != 0 ? -pt_pin_error() : -ENOMEM;
     }
     bool reused = pt_segments_small_locked() <= before;
     pt_lock_enter_noting();
@@ -218,10 +220,17 @@ static bool relieve(int how)
     }
 }
 
+/* Where all that waits would not make room for it, it had better stay. */
+static bool is_hopeless(int error, size_t bytes)
+{
+    size_t waits = error == -ENOSPC ? pt_upkeep_cached() : 0;
+    return error == -ENOSPC && !pt_pressure_room(bytes > waits ? bytes - waits : 0);
+}
+
 int pt_pool_take(const struct pt_birth *b, struct pt_block *out)
 {
     if (b->bytes > BYTES_MOST) {
-        return -ENOMEM;
+        return pt_pressure_room(b->bytes) ? -ENOBUFS : -ENOSPC;
     }
     pt_device_reset_mend();
     if (pt_magazine_mine() && b->bytes > PT_ARENA_SLAB_MOST && take_kept(b, out)) {
@@ -229,7 +238,7 @@ int pt_pool_take(const struct pt_birth *b, struct pt_block *out)
     }
     consider_magazine();
     int error = take(b, out);
-    for (int i = 0; i < RELIEFS && error != 0; i++) {
+    for (int i = 0; i < RELIEFS && error != 0 && !is_hopeless(error, b->bytes); i++) {
         error = relieve(i) ? take(b, out) : error;
     }
     if (pt_magazine_mine() && pt_magazine_useless()) {
@@ -253,14 +262,30 @@ int pt_pool_take_pageable(const struct pt_birth *b, struct pt_block *out)
 
 /* ---- a block ends ---- */
 
-/* The pages of a pageable part are wanted by nobody. */
-static void give_pageable(uint32_t number)
+/* It is nobody's but this thread's: the pages of a pageable part are wanted by no one, and altered ones not yet. */
+static void keep_busy(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     pt_table_write_begin(r);
     PT_PUT(r->state, PT_BUSY);
-    PT_PUT(r->flags, r->flags & ((uint8_t)~PT_PAGEABLE));
+    PT_PUT(r->flags, r->flags & (uint8_t) ~(PT_PAGEABLE | PT_ALTERED));
     pt_table_write_end(r);
+}
+
+/* A part that was altered is as it was: registered, it waits for the next user; mlocked, it becomes a hole, since its
+ * pages may lie where they were bound to. If it is not, it stays busy for ever. */
+static void give_altered(uint32_t number, bool undone)
+{
+    struct pt_record *r = pt_table_record(number);
+    if (undone && (r->flags & PT_REGISTERED) != 0) {
+        pt_lock_enter();
+        (void)pt_chunks_give(number, true, pt_table_now());
+        pt_table()->counters.cached_locked = pt_free_cache_locked();
+        pt_lock_leave();
+    } else if (undone) {
+        r->next = 0;
+        (void)pt_eviction_now(number);
+    }
 }
 
 void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
@@ -269,6 +294,8 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
     void *base = (void *)r->base;
     size_t capacity = r->capacity;
     bool exact = (r->flags & PT_EXACT) != 0, pageable = (r->flags & PT_PAGEABLE) != 0;
+    bool altered = (r->flags & PT_ALTERED) != 0, undone = true;
+    bool registered = exact ? (r->flags & PT_REGISTERED) != 0 : pt_segments_registered(base);
     uint32_t evicted = 0;
     bool flies = !pageable && pt_in_flight_holds(r), too_much = false;
     PT_ASSERT_LOCKED();
@@ -284,8 +311,8 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
         pt_table_write_begin(r);
         PT_PUT(r->state, PT_FLYING);
         pt_table_write_end(r);
-    } else if (pageable) {
-        give_pageable(number);
+    } else if (pageable || (exact && altered)) {
+        keep_busy(number);
     } else if (exact) {
         (void)pt_chunks_give(number, true, pt_table_now());
         evicted = pt_eviction_choose_mlocked(); /* what several threads expected at once may have been too much */
@@ -296,13 +323,18 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
         too_much = pt_budget_small_is_too_much(pt_supply_registers());
     }
     pt_drain_leave(owner);
+    if (altered) {
+        undone = pt_attributes_undo(base, capacity, exact, registered || pageable);
+    }
     if (flies) {
         pt_in_flight_depart(number);
     } else if (pageable) {
-        pt_pages_unlock(base, capacity);
+        pt_pages_discard(base, capacity);
         pt_eviction_hole(number);
     } else if (!exact) {
         pt_arena_small_free(base);
+    } else if (altered) {
+        give_altered(number, undone);
     }
     (void)pt_eviction_now(evicted);
     if (too_much) {

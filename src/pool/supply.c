@@ -3,9 +3,9 @@
 #include "base/thread.h"
 #include "device/driver.h"
 #include "ledger/table.h"
-#include "memory/arena.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
+#include "memory/pressure.h"
 #include "memory/segments.h"
 #include "pool/budget.h"
 #include "pool/chunks.h"
@@ -16,9 +16,6 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-
-/* mlocked chunks are addresses only, so they are large: parts that lie side by side can be joined. */
-#define ADDRESSES_MOST ((size_t)1 << 30)
 
 static _Atomic bool registers;
 
@@ -61,13 +58,13 @@ static uint32_t choose_evicted(size_t bytes)
 /* A registered chunk over fresh addresses, as one busy part; 0: refused. */
 static uint32_t register_chunk(size_t len, bool small)
 {
-    size_t usable;
-    void *base = pt_arena_exact(pt_pages_up(len, PT_HUGE), &usable);
+    void *base = pt_segments_take_exact(len);
     if (base == NULL) {
         return 0;
     }
     uint32_t number = 0;
-    if (pt_pin_register(base, len) == 0) {
+    int error = pt_segments_open(base, len);
+    if (error == 0 && pt_pin_register(base, len) == 0) {
         pt_lock_enter();
         number = pt_chunks_add(base, len, small ? PT_CHUNK_SMALL : PT_CHUNK_REGISTERED);
         pt_lock_leave();
@@ -75,8 +72,8 @@ static uint32_t register_chunk(size_t len, bool small)
             pt_pin_unregister(base, len);
         }
     }
-    if (number == 0) {
-        pt_arena_exact_free(base);
+    if (number == 0 && error != -EEXIST) { /* what is another's by now is not taken again */
+        pt_segments_give_exact(base);
     }
     return number;
 }
@@ -89,6 +86,7 @@ static uint32_t make_registered(size_t need, bool apart)
     uint32_t evicted = choose_evicted(plan.evict);
     size_t len = pt_budget_fit(need, plan.len);
     pt_lock_leave();
+    len = pt_pressure_room(len) ? len : need;
 
     /* The new one first: else the driver would have it wait for the others to go, and those for the device, and the device
      * may be waiting for what this very thread is about to send. */
@@ -122,13 +120,11 @@ static uint32_t take_addresses(size_t need)
     if (number != 0) {
         return number;
     }
-    const struct pt_range *range = pt_segments_range();
-    size_t most = (range->size - range->small) / 16, usable, least = pt_pages_up(need, PT_HUGE);
-    most = most < ADDRESSES_MOST ? most & ~(PT_HUGE - 1) : ADDRESSES_MOST;
+    size_t most = pt_segments_stride(), least = pt_pages_up(need, PT_HUGE);
     size_t len = least > most ? least : most;
-    void *base = pt_arena_exact(len, &usable);
+    void *base = pt_segments_take_exact(len);
     if (base == NULL && len > least) {
-        base = pt_arena_exact(len = least, &usable);
+        base = pt_segments_take_exact(len = least);
     }
     if (base == NULL) {
         return 0;
@@ -140,9 +136,44 @@ static uint32_t take_addresses(size_t need)
     }
     pt_lock_leave();
     if (number == 0) {
-        pt_arena_exact_free(base);
+        pt_segments_give_exact(base);
     }
     return number;
+}
+
+/* Somebody else's memory lies in the part, which stays busy for ever then, as does the hole behind it: there may be
+ * more. */
+static void abandon(uint32_t number)
+{
+    pt_lock_enter();
+    uint32_t behind = pt_table_record(number)->after;
+    if (behind != 0 && pt_table_record(behind)->state == PT_HOLE) {
+        pt_chunks_take(behind, pt_table_record(behind)->capacity);
+    }
+    pt_lock_leave();
+}
+
+/* The same, usable. */
+static uint32_t take_memory(size_t need, int *error)
+{
+    for (unsigned tries = 0; tries < 8; tries++) {
+        uint32_t number = take_addresses(need);
+        struct pt_record *r = pt_table_record(number);
+        int closed = number != 0 ? pt_segments_open((void *)r->base, r->capacity) : -ENOBUFS;
+        if (closed == 0) {
+            return number;
+        }
+        *error = -closed;
+        if (closed == -EEXIST) {
+            abandon(number);
+        } else {
+            if (number != 0) {
+                pt_eviction_hole(number);
+            }
+            break;
+        }
+    }
+    return 0;
 }
 
 static uint32_t make_mlocked(size_t need, int *error)
@@ -152,9 +183,8 @@ static uint32_t make_mlocked(size_t need, int *error)
     uint32_t unlocked = pt_eviction_choose_mlocked();
     pt_lock_leave();
     (void)pt_eviction_now(unlocked);
-    uint32_t number = take_addresses(need);
+    uint32_t number = take_memory(need, error);
     if (number == 0) {
-        *error = ENOBUFS;
         return 0;
     }
     struct pt_record *r = pt_table_record(number);
@@ -179,6 +209,10 @@ uint64_t pt_supply_spent(void)
 
 static uint32_t make(size_t need, bool apart, bool for_device, int *error)
 {
+    if (!pt_pressure_room(need)) {
+        *error = ENOSPC;
+        return 0;
+    }
     (void)pt_driver_look(); /* what is made from here on may be registered */
     pt_supply_look();
     pt_lock_enter();
@@ -207,9 +241,8 @@ uint32_t pt_supply_make(size_t need, bool apart, bool for_device, int *error)
 
 uint32_t pt_supply_make_pageable(size_t need, int *error)
 {
-    uint32_t number = take_addresses(need);
+    uint32_t number = take_memory(need, error);
     if (number == 0) {
-        *error = ENOBUFS;
         return 0;
     }
     struct pt_record *r = pt_table_record(number);

@@ -1,6 +1,6 @@
 #include "pool/use_store.h"
 
-#include "memory/pages.h"
+#include "memory/book.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -15,6 +15,8 @@ static struct {
     uint32_t place_count, spare[PT_PLACES_MOST];
     uint32_t used; /* numbers given out so far */
 } state;
+
+static struct pt_book book; /* the store's */
 
 void pt_use_store_reset(void)
 {
@@ -38,14 +40,17 @@ const struct pt_place *pt_use_store_place_of(const struct pt_use *u)
     return &state.places[u->place];
 }
 
-static bool open_store(void)
+/* The next number that was never given out; 0: there is no room. */
+static uint32_t new_number(void)
 {
-    size_t len = pt_pages_up(USES_MOST * sizeof(struct pt_use), PT_PAGE);
-    struct pt_use *uses = pt_pages_reserve(len);
-    if (uses != NULL && pt_pages_open(uses, len) == 0) {
-        pt_use_store = uses;
+    if (pt_use_store == NULL && pt_book_init(&book, USES_MOST * sizeof(struct pt_use)) == 0) {
+        pt_use_store = book.base;
     }
-    return pt_use_store != NULL;
+    uint32_t number = state.used + 1;
+    if (pt_use_store == NULL || number == USES_MOST || pt_book_open(&book, (number + 1) * sizeof(struct pt_use)) != 0) {
+        return 0;
+    }
+    return state.used = number;
 }
 
 uint32_t pt_use_store_take(uint32_t place)
@@ -55,8 +60,8 @@ uint32_t pt_use_store_take(uint32_t place)
     if (number != 0) {
         state.spare[place] = pt_use(number)->next;
         event = pt_use(number)->event;
-    } else if ((pt_use_store != NULL || open_store()) && state.used + 1 < USES_MOST) {
-        number = ++state.used;
+    } else {
+        number = new_number();
     }
     if (number != 0) {
         *pt_use(number) = (struct pt_use){.event = event, .place = (uint16_t)place};
@@ -73,8 +78,8 @@ void pt_use_store_give(uint32_t number)
 
 void pt_use_store_give_event(const struct pt_place *at, void *event)
 {
-    if (state.used + 1 < USES_MOST) { /* else it is lost, as the place of a million others */
-        uint32_t number = ++state.used;
+    uint32_t number = new_number();
+    if (number != 0) { /* else it is lost, as the place of a million others */
         *pt_use(number) = (struct pt_use){.event = event, .place = (uint16_t)pt_use_store_place(at)};
         pt_use_store_give(number);
     }

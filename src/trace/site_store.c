@@ -102,7 +102,7 @@ static uint32_t take(uint16_t *list, uint32_t end)
     uint32_t row = *list;
     if (row != 0) {
         *list = store.next[row];
-    } else if ((row = atomic_load(&t->sites)) < end) {
+    } else if ((row = atomic_load(&t->sites)) < end && pt_table_open_site(row)) {
         atomic_store(&t->sites, row + 1);
     } else {
         row = 0;
@@ -205,7 +205,7 @@ static void name_again(struct pt_site *s)
 static void have_other_site(void)
 {
     struct pt_table *t = pt_table();
-    if (t->other_site == 0) {
+    if (t->other_site == 0 && pt_table_open_site(atomic_load(&t->sites))) {
         struct pt_site s = {.symbol = pt_table_intern("more places than are told apart"),
                             .object = pt_table_intern("(other)")};
         uint32_t row = atomic_load(&t->sites);
@@ -226,10 +226,12 @@ static uint32_t sort_out(void)
     store.free_rows = store.free_lines = 0;
     memset(store.head, 0, sizeof store.head);
     pt_table_strings_renew();
-    name_again(pt_table_site(pt_table()->other_site));
+    if (pt_table()->other_site != 0) {
+        name_again(pt_table_site(pt_table()->other_site));
+    }
     for (uint32_t row = 1; row < rows; row++) {
         struct pt_site *s = pt_table_site(row);
-        if (row == pt_table()->other_site) {
+        if (row == pt_table()->other_site) { /* 0 where there was no memory for it: then that is the unknown one's */
             continue;
         }
         bool goes = can_go(row) && s->last_ns <= since;
