@@ -36,6 +36,7 @@ struct map {
 
 static struct map current;
 struct pt_record *pt_table_records; /* the current map's */
+struct pt_growth *pt_table_growths;  /* likewise */
 static struct map ancestors[ANCESTORS_MOST];
 static size_t ancestor_count;
 static uint32_t free_records;
@@ -70,7 +71,8 @@ int pt_table_init(int rank)
     struct map m = {.range = *pt_segments_range()};
     size_t exact = m.range.size - m.range.small;
     size_t sites_at = pt_pages_up(sizeof(struct pt_table), PT_PAGE);
-    size_t strings_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
+    size_t growth_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
+    size_t strings_at = growth_at + pt_pages_up(SITES_MOST * sizeof(struct pt_growth), PT_PAGE);
     size_t records_at = strings_at + 2 * STRINGS_MOST;
     /* One for each page of the range is more than enough for a small one. */
     uint32_t records = m.range.size / PT_PAGE < RECORDS_MOST ? (uint32_t)(m.range.size / PT_PAGE) : RECORDS_MOST;
@@ -100,6 +102,7 @@ int pt_table_init(int rank)
         .born_ns = pt_table_now(),
         .records_at = records_at,
         .sites_at = sites_at,
+        .growth_at = growth_at,
         .strings_at = strings_at,
         .records_most = records,
         .sites_most = SITES_MOST,
@@ -111,6 +114,7 @@ int pt_table_init(int rank)
     free_records = 0;
     current = m;
     pt_table_records = record_of(&current, 0);
+    pt_table_growths = (struct pt_growth *)((char *)current.table + growth_at);
     return 0;
 }
 
