@@ -89,6 +89,9 @@ START_TEST(rows_are_given_to_others)
     ck_assert_uint_ne(pt_table()->doors_retired & 1u << PT_DOOR_DEEPSPEED, 0);
     told(pt_site_here(place(1), 64), now, sizeof now);
     ck_assert(strcmp(now, "an unknown place") != 0 && strcmp(now, before) != 0);
+    for (uint32_t row = 1; row < atomic_load(&pt_table()->sites); row++) { /* and nothing of the one before */
+        REQUIRE(row == pt_table()->other_site || pt_table_growth(row)->visits <= pt_table_site(row)->allocated);
+    }
 }
 END_TEST
 

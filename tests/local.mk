@@ -10,6 +10,7 @@ check_suites = \
 	tests/check_counters \
 	tests/check_growth \
 	tests/check_sites \
+	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
 	tests/check_api \
@@ -57,6 +58,7 @@ tests_check_table_LDADD = $(core_libs)
 tests_check_counters_LDADD = $(core_libs)
 tests_check_growth_LDADD = $(core_libs)
 tests_check_sites_LDADD = $(suite_libs)
+tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
 tests_check_api_LDADD = $(suite_libs)
@@ -93,6 +95,9 @@ endif
 
 EXTRA_DIST += \
 	tests/suite.h \
+	tests/patterns.h \
+	tests/patterns_leak.h \
+	tests/patterns_clean.h \
 	tests/blocks.h \
 	tests/fake.h \
 	tests/chunks.h \

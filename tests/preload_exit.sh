@@ -97,6 +97,19 @@ if lockable 2048; then
     lacks 'a loop that makes large buffers at the start is not growing' "$err" GROWING
 fi
 
+run "$python" "$pythons/pin.py" grow
+has 'a run of less than a second, growing: the first line' "$err" ': 1 site loses pinned memory; '
+has 'what was freed once exit began is not called freed' "$err" \
+    'GROWING    12.0 MiB in 12 blocks, 1.0 MiB more each time, none freed; rose 12 times, last 0.'
+has 'growing: its line' "$err" "pin.py:$(grep -n '# marker: grows$' "$pythons/pin.py" | cut -d: -f1)  grow"
+run "$python" "$pythons/pin.py" 'grow, then rest'
+has 'growing, and resting at the end' "$err" \
+    'GROWING    40.0 MiB in 40 blocks, 1.0 MiB more each time, none freed; rose 40 times, last 0.'
+run "$python" "$pythons/pin.py" 'start, then rest'
+lacks 'buffers of a start are not growing' "$err" GROWING
+has 'buffers of a start: how often and when they rose' "$err" '; rose 16 times, last 0.'
+has 'buffers of a start: nothing more is promised than is known' "$err" ': no line was losing pinned memory at the end; '
+
 # --- PINTENSOR_EXITCODE ----------------------------------------------------------------------
 
 code() { # NAME STATUS FAIL_ON COMMAND…
@@ -110,6 +123,7 @@ is 'EXITCODE loses no output' "$out" 'not flushed'
 code 'failed already' 3 held "$work/ends" exit
 code 'end of a Python script' 42 growing,held "$python" "$pythons/pin.py" return
 code 'sys.exit(3)' 3 held "$python" "$pythons/pin.py" sys.exit
+code 'growing' 42 '' "$python" "$pythons/pin.py" grow
 code 'only held' 0 '' "$work/ends" return
 code 'nothing held' 0 held "$python" "$pythons/pin.py" free
 code 'misused' 42 misused "$python" "$pythons/pin.py" misuse

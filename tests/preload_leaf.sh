@@ -17,7 +17,7 @@ told() {
 # The first block of a line may wait 20 ms for an answer and no longer: where something else had the processors meanwhile, which
 # is nothing that this is about, the program gets another chance.
 exact() { # NAME HOW SIZE
-    for _ in 1 2 3; do
+    for _ in {1..8}; do
         run timeout 100 "$python" "$pythons/leaf.py" "$2" "$3" "$work/frames.so"
         [[ $(told "$err") != "$out" ]] || break
     done

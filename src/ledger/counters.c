@@ -99,7 +99,7 @@ void pt_counters_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
     PT_PUT(s->live, s->live + 1);
     PT_PUT(s->live_bytes, s->live_bytes + r->asked);
     PT_PUT(s->live_locked, s->live_locked + r->locked);
-    pt_growth_note(s, asked_ns, r->born_ns, get(&c->allocated));
+    pt_growth_note(s, pt_table_growth(r->site), asked_ns, r->born_ns, get(&c->allocated));
 }
 
 void pt_counters_release(struct pt_record *r)
@@ -197,7 +197,11 @@ void pt_counters_kept_alloc(struct pt_tally *t, const struct pt_record *r, uint6
     struct pt_tally_site *s = find(t, r->site);
     t->allocated++;
     t->stock += stock_bytes(r);
-    s->visits += s->allocated == 0 || t->latest != r->site || asked_ns > t->latest_ns + PT_GROWTH_PAUSE;
+    s->idle_ns += asked_ns > t->latest_ns ? asked_ns - t->latest_ns : 0;
+    if (s->allocated == 0 || t->latest != r->site || s->idle_ns > PT_GROWTH_PAUSE) {
+        s->visits++;
+        s->idle_ns = 0;
+    }
     if (s->allocated++ == 0) {
         s->first_ns = r->born_ns;
         s->asked_ns = asked_ns;
@@ -209,10 +213,11 @@ void pt_counters_kept_alloc(struct pt_tally *t, const struct pt_record *r, uint6
     s->door = r->door;
     s->last_ns = t->latest_ns = r->born_ns;
     t->latest = r->site;
+    s->low = (int64_t)s->live < s->low ? (int64_t)s->live : s->low;
     s->live++;
+    s->high = (int64_t)s->live > s->high ? (int64_t)s->live : s->high;
     s->bytes += r->asked;
     s->locked += r->locked;
-    s->high = (int64_t)s->bytes > s->high ? (int64_t)s->bytes : s->high;
 }
 
 void pt_counters_kept_release(struct pt_tally *t, const struct pt_record *r)
@@ -228,27 +233,30 @@ void pt_counters_kept_end(struct pt_tally *t, const struct pt_record *r)
     s->locked -= r->locked;
 }
 
-static void fold_allocations(const struct pt_tally_site *from, uint64_t high, uint64_t order, uint64_t last)
+/* `before`: what the site had alive when the tally began. */
+static void fold_allocations(const struct pt_tally_site *from, int64_t before, uint64_t order, uint64_t last)
 {
     struct pt_site *s = pt_table_site(from->site);
+    int64_t low = before + from->low, high = before + from->high;
     count_allocations(s, from);
-    pt_growth_note_many(s, from->asked_ns, from->last_ns, order, last, from->visits, high);
+    pt_growth_note_many(s, pt_table_growth(from->site), from->asked_ns, from->last_ns, order, last, from->visits,
+                        low > 0 ? (uint64_t)low : 0, high > 0 ? (uint64_t)high : 0);
 }
 
 void pt_counters_fold(struct pt_tally *t)
 {
     struct pt_counters *c = &pt_table()->counters;
-    uint64_t before = get(&c->allocated);
+    uint64_t first = get(&c->allocated) + 1;
     add(&c->allocated, t->allocated);
     add(&c->reused, t->allocated);
     add(&c->live_bytes, t->bytes);
     add(&c->stock_bytes, t->stock);
     add(&c->pow2_bytes, t->pow2);
-    uint64_t after = get(&c->allocated);
+    uint64_t last = get(&c->allocated);
     for (uint32_t i = 0; i < t->sites; i++) {
         const struct pt_tally_site *from = &t->site[i];
         struct pt_site *s = pt_table_site(from->site);
-        uint64_t high = s->live_bytes + (uint64_t)from->high;
+        int64_t before = (int64_t)s->live;
         remember_peak(s);
         PT_PUT(s->live, s->live + from->live);
         PT_PUT(s->live_bytes, s->live_bytes + from->bytes);
@@ -256,7 +264,7 @@ void pt_counters_fold(struct pt_tally *t)
         if (from->allocated > 0) {
             /* Which turn was whose in between is not known: only the first may go on with a visit, and the latest be gone
              * on with. */
-            fold_allocations(from, high, i == 0 ? before + 1 : 0, t->latest == from->site ? after : 0);
+            fold_allocations(from, before, i == 0 ? first : 0, t->latest == from->site ? last : 0);
         }
     }
     t->allocated = t->bytes = t->stock = t->pow2 = 0;

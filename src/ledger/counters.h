@@ -50,8 +50,9 @@ struct pt_tally {
         int8_t dtype;
         uint8_t door;
         uint64_t allocated, visits, smallest, largest, first_ns, asked_ns, last_ns;
+        uint64_t idle_ns;             /* between the allocations of a visit: growth.h */
         uint64_t live, bytes, locked; /* modulo 2^64 */
-        int64_t high;                 /* the most of `bytes` */
+        int64_t low, high;            /* the least of `live` before an allocation, the most after one */
     } site[PT_TALLY_SITES];
 };
 

@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Granules of the small region's index: blocks of a page or more start on a page, the rest on 64 bytes; so no granule ever
- * holds parts of two blocks. */
+/* Granules of the small region's index: blocks of a page or more start on a page, the rest on 64 bytes; so no granule
+ * ever holds parts of two blocks. */
 #define FINE_GRANULE ((size_t)64)
 
 #define RECORDS_MOST   ((uint32_t)8 << 20)
@@ -20,8 +20,8 @@
 #define STRINGS_MOST   ((uint64_t)16 << 20) /* of each half: one is filled */
 #define ANCESTORS_MOST 8
 
-/* What is_managed() has to know of a part of a chunk, by record number. Index and extents are private, so a forked child
- * keeps the state of its birth. */
+/* What is_managed() has to know of a part of a chunk, by record number. Index and extents are private, so a forked
+ * child keeps the state of its birth. */
 struct extent {
     _Atomic uint64_t where; /* base, with 16 bits of the generation above it; 0 unless alive and not released */
     _Atomic uint64_t asked;
@@ -37,13 +37,14 @@ struct map {
 
 static struct map current;
 struct pt_record *pt_table_records; /* the current map's */
+struct pt_growth *pt_table_growths; /* likewise */
 static struct map ancestors[ANCESTORS_MOST];
 static size_t ancestor_count;
 static uint32_t free_records;
 
 /* What of the current map is mapped. In a forked child the table reads as zero; extents are its own copy. */
 static struct {
-    struct pt_book header, sites, strings, records, extents;
+    struct pt_book header, sites, growths, strings, records, extents;
 } books;
 
 enum { SPREAD = 64, CHUNK = SPREAD * SPREAD };
@@ -72,7 +73,8 @@ int pt_table_init(int rank)
     struct map m = {.range = *pt_segments_range()};
     size_t exact = m.range.size - m.range.small;
     size_t sites_at = pt_pages_up(sizeof(struct pt_table), PT_PAGE);
-    size_t strings_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
+    size_t growth_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
+    size_t strings_at = growth_at + pt_pages_up(SITES_MOST * sizeof(struct pt_growth), PT_PAGE);
     size_t records_at = strings_at + 2 * STRINGS_MOST;
     /* One for each page of the range is more than enough for a small one. */
     uint32_t records = m.range.size / PT_PAGE < RECORDS_MOST ? (uint32_t)(m.range.size / PT_PAGE) : RECORDS_MOST;
@@ -86,11 +88,12 @@ int pt_table_init(int rank)
     m.table = (struct pt_table *)base;
     m.extents = books.extents.base;
     pt_book_over(&books.header, base, sites_at, true);
-    pt_book_over(&books.sites, base + sites_at, strings_at - sites_at, true);
+    pt_book_over(&books.sites, base + sites_at, growth_at - sites_at, true);
+    pt_book_over(&books.growths, base + growth_at, strings_at - growth_at, true);
     pt_book_over(&books.strings, base + strings_at, 2 * STRINGS_MOST, true);
     pt_book_over(&books.records, base + records_at, records * sizeof(struct pt_record), true);
-    if (pt_book_open(&books.header, sites_at) != 0 || pt_book_open(&books.sites, sizeof(struct pt_site)) != 0 ||
-        pt_book_open(&books.strings, 1) != 0 || open_record(0) != 0) {
+    if (pt_book_open(&books.header, sites_at) != 0 || !pt_table_open_site(0) || pt_book_open(&books.strings, 1) != 0 ||
+        open_record(0) != 0) {
         return -ENOMEM;
     }
     *m.table = (struct pt_table){
@@ -104,6 +107,7 @@ int pt_table_init(int rank)
         .born_ns = pt_table_now(),
         .records_at = records_at,
         .sites_at = sites_at,
+        .growth_at = growth_at,
         .strings_at = strings_at,
         .records_most = records,
         .sites_most = SITES_MOST,
@@ -115,6 +119,7 @@ int pt_table_init(int rank)
     free_records = 0;
     current = m;
     pt_table_records = record_of(&current, 0);
+    pt_table_growths = (struct pt_growth *)((char *)current.table + growth_at);
     return 0;
 }
 
@@ -123,9 +128,10 @@ struct pt_table *pt_table(void)
     return current.table;
 }
 
-bool pt_table_open_site(uint32_t number)
+bool pt_table_open_site(uint32_t row)
 {
-    return number < SITES_MOST && pt_book_open(&books.sites, (number + 1) * sizeof(struct pt_site)) == 0;
+    return row < SITES_MOST && pt_book_open(&books.sites, (row + 1) * sizeof(struct pt_site)) == 0 &&
+           pt_book_open(&books.growths, (row + 1) * sizeof(struct pt_growth)) == 0;
 }
 
 struct pt_site *pt_table_site(uint32_t site)
@@ -360,7 +366,8 @@ static bool covers(const struct map *m, const void *p, size_t n)
     if (offset < m->range.small) {
         uint64_t entry = pt_address_map_get(&m->page, offset);
         size_t granule = entry != 0 ? PT_PAGE : FINE_GRANULE;
-        size_t left = pt_address_map_left(entry != 0 ? entry : pt_address_map_get(&m->fine, offset)), at = offset % granule;
+        size_t left = pt_address_map_left(entry != 0 ? entry : pt_address_map_get(&m->fine, offset)),
+               at = offset % granule;
         return at <= left && n <= left - at && left > 0;
     }
     const struct extent *e = extent_of(m, pt_starts_find(&m->exact, offset - m->range.small));
@@ -462,8 +469,8 @@ static bool forget(struct map *m, const void *p)
     struct pt_address_map *l = pt_address_map_get(&m->page, offset) != 0 ? &m->page : &m->fine;
     uint64_t entry = pt_address_map_get(l, offset);
     uint64_t before = offset >= l->granule ? pt_address_map_get(l, offset - l->granule) : 0;
-    bool starts =
-        pt_address_map_left(entry) > 0 && offset % l->granule == 0 && pt_address_map_number(before) != pt_address_map_number(entry);
+    bool starts = pt_address_map_left(entry) > 0 && offset % l->granule == 0 &&
+                  pt_address_map_number(before) != pt_address_map_number(entry);
     if (starts) {
         pt_address_map_set(l, offset, pt_address_map_left(entry), pt_address_map_number(entry), false);
     }

@@ -2,7 +2,8 @@
  * another process can read; strings are offsets into it, never pointers. Beside it, private to this process, an
  * index from addresses to records.
  *
- * Writers hold the pool's lock, or for a record the lock of its owner (magazine.h). Readers (pt_table_find) take none. */
+ * Writers hold the pool's lock, or for a record the lock of its owner (magazine.h). Readers (pt_table_find) take none.
+ */
 #ifndef PT_TABLE_H
 #define PT_TABLE_H
 
@@ -13,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PT_TABLE_MAGIC 0x31534e4554544e50u /* "PNTTENS1" */
-#define PT_TABLE_VERSION 3
+#define PT_TABLE_MAGIC   0x31534e4554544e50u /* "PNTTENS1" */
+#define PT_TABLE_VERSION 4
 
 /* Who reads takes no lock, so what is written must be whole at every instant: these say so, and are plain instructions.
  * Writers may read what is theirs plainly. */
@@ -55,7 +56,7 @@ struct pt_record {
     uint32_t chunk;            /* of the exact region: pool/chunks.h */
     uint64_t id;               /* serial number of the block in this process; each thread may draw from a range */
     uint32_t uses;             /* streams that use it: pool/stream_use.h */
-    _Atomic uint16_t owner;   /* whose lock guards it besides: magazine.h */
+    _Atomic uint16_t owner;    /* whose lock guards it besides: magazine.h */
 } __attribute__((aligned(128)));
 
 #define PT_SITE_FRAMES 20
@@ -69,22 +70,38 @@ struct pt_frame {
  * nothing left to tell is given to another one when the table is full (trace/site_store.h). */
 #define PT_SITE_BITS 14
 
+#define PT_GROWTH_WINDOWS 16
+
+/* How the number of a site's live blocks went, visit by visit: growth.h. Beside the sites, not in them: a site lies on
+ * small stacks. */
+struct pt_growth {
+    uint64_t visits, order;         /* the process-wide count of allocations at the last one */
+    uint64_t idle_ns;               /* that the program spent between the allocations of this visit */
+    uint64_t pause_ns, pause_visit; /* the longest between two visits, after how many */
+    uint64_t high, rise_visit;      /* the most alive since none was; the last visit that raised it */
+    uint32_t windows, width;        /* used ones, all full but the last; visits that fill one */
+    struct pt_growth_window {
+        uint32_t low, high; /* the fewest alive before an allocation, the most after one */
+        uint64_t since_ns;
+    } window[PT_GROWTH_WINDOWS];
+};
+
 /* Everything known of one allocation site. Bytes are those asked for unless said otherwise. */
 struct pt_site {
     _Atomic uint32_t generation;
-    uint32_t frames_count, symbol, object; /* nearest native symbol and the object it lies in */
+    uint32_t frames_count, symbol, object;  /* nearest native symbol and the object it lies in */
     uint32_t thread, library;               /* bit i: frame i is not the user's own code */
     struct pt_frame frames[PT_SITE_FRAMES]; /* innermost first */
     int8_t dtype;
     uint8_t door;
-    uint64_t smallest, largest;              /* bytes of a block */
+    uint64_t smallest, largest; /* bytes of a block */
     uint64_t allocated, live, live_bytes, live_locked;
-    uint64_t first_ns, last_ns, oldest_ns;   /* first and last allocation, oldest of the held */
-    uint64_t high_bytes, high_first_bytes; /* growth.h */
-    uint64_t high_visit, high_visits, high_first_ns, high_last_ns;
-    uint64_t visits, order; /* separate runs of allocations; the process-wide count at the last one */
+    uint64_t first_ns, last_ns, oldest_ns; /* first and last allocation, oldest of the held */
+    uint64_t rises, rise_ns;               /* visits that raised the most alive, since none was; the last of them */
+    uint64_t first_bytes, rise_bytes;      /* alive after the first and the last of them */
     uint64_t reclaimed, reclaimed_bytes, reclaimed_locked;
     uint64_t held, held_bytes, held_locked;
+    uint64_t freed; /* when the held were counted: all others, the reclaimed apart */
     uint64_t peaks_seen, peak_blocks, peak_bytes, peak_locked; /* at the process's peak: pt_counters_at_peak() */
     uint8_t growing;
 };
@@ -114,7 +131,7 @@ struct pt_table {
     int32_t pid, rank;
     uint64_t born_ns, exit_ns; /* 0: exit has not begun */
     uint64_t now_ns;           /* of the latest report */
-    uint64_t records_at, sites_at, strings_at;
+    uint64_t records_at, sites_at, growth_at, strings_at;
     uint32_t records_most, sites_most;
     uint32_t other_site;    /* counts what came for rows that had been given to others meanwhile; 0: none so far */
     uint32_t doors_retired; /* bit i: a site of that door is no longer in the table */
@@ -155,6 +172,11 @@ bool pt_table_site_is(uint32_t site);
  * magazine's, since no row changes hands then. */
 uint32_t pt_table_site_now(uint32_t site);
 
+extern struct pt_growth *pt_table_growths;
+static inline struct pt_growth *pt_table_growth(uint32_t site)
+{
+    return pt_table_growths + pt_site_row(site);
+}
 
 /* The row may be written from now on; false: there is no room. */
 bool pt_table_open_site(uint32_t row);
@@ -206,8 +228,8 @@ bool pt_table_covers(const void *p, size_t n);
  * comparison and a load. */
 bool pt_table_ours(const void *p);
 
-/* In a forked child: the parent's table becomes an ancestor's. Its index, which is private, goes on telling what the child
- * sees. Before the child has pinned anything the current one is still the parent's. */
+/* In a forked child: the parent's table becomes an ancestor's. Its index, which is private, goes on telling what the
+ * child sees. Before the child has pinned anything the current one is still the parent's. */
 void pt_table_disown(void);
 
 /* free() in a child of a block that it inherited: true once, and only this process forgets it. */

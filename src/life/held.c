@@ -49,6 +49,11 @@ static void count_into(struct pt_site *all, uint32_t sites)
             pt_counters_held(&all[row], r);
         }
     }
+    for (uint32_t number = 0; number < sites; number++) {
+        struct pt_site *s = &all[number];
+        uint64_t kept = s->held + PT_GET(s->reclaimed), made = PT_GET(s->allocated);
+        PT_PUT(s->freed, made > kept ? made - kept : 0); /* without the lock they may be of different moments */
+    }
 }
 
 /* Waits a tenth of a second for the lock at most, and then reads without it: usable in abort(). */

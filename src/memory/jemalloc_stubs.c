@@ -1,7 +1,7 @@
 /* What our copy of jemalloc calls instead of libc, libm and the unwinder: Makefile.am renames the calls. MALLOC_CONF
  * and /etc/malloc.conf read as absent; the dynamic linker is not asked for what only threads of its own would need, and
- * those stay off, as does its heap profiler, which the rest belongs to. What it maps for itself is in no core file and costs
- * memory when touched, also after mlockall(MCL_FUTURE); libc's own functions may be the preload's doors. */
+ * those stay off, as does its heap profiler, which the rest belongs to. What it maps for itself is in no core file and
+ * costs memory when touched, also after mlockall(MCL_FUTURE); libc's own functions may be the preload's doors. */
 #include "base/sandbox.h"
 #include "base/thread.h"
 
@@ -67,17 +67,16 @@ static char page_to_try[PAGE] __attribute__((aligned(PAGE)));
 void *pt_jemalloc_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
 {
     void *p = (void *)syscall(SYS_mmap, at, len, PROT_NONE, flags, fd, offset);
-    if (p == MAP_FAILED) {
-        return len == PAGE ? page_to_try : MAP_FAILED;
-    }
-    (void)syscall(SYS_munlock, p, len);
-    (void)syscall(SYS_madvise, p, len, MADV_DONTDUMP);
-    if (syscall(SYS_mprotect, p, len, protection) != 0) {
+    if (p != MAP_FAILED) {
+        (void)syscall(SYS_munlock, p, len);
+        (void)syscall(SYS_madvise, p, len, MADV_DONTDUMP);
+        if (syscall(SYS_mprotect, p, len, protection) == 0) {
+            return p;
+        }
         (void)syscall(SYS_munmap, p, len);
-        errno = ENOMEM;
-        return MAP_FAILED;
     }
-    return p;
+    errno = ENOMEM;
+    return len == PAGE ? page_to_try : MAP_FAILED;
 }
 
 int pt_jemalloc_munmap(void *p, size_t len)

@@ -59,13 +59,14 @@ static uintptr_t far_away(void)
     return (top - (top / 4 < FAR_AWAY ? top / 4 : FAR_AWAY)) & ~(PT_HUGE - 1);
 }
 
-static bool is_free(char *p, size_t len)
+/* Returns 0; -EEXIST: somebody has some of it; another errno: what was mapped to see that stays. */
+static int look_whether_free(char *p, size_t len)
 {
     int error = map_at(p, len, PROT_NONE, MAP_PRIVATE);
-    if (error == 0) {
-        munmap(p, len);
+    if (error == 0 && munmap(p, len) != 0) {
+        return -errno;
     }
-    return error == 0 || error == -ENOMEM || error == -EAGAIN; /* a limit refuses what is free */
+    return error == -ENOMEM || error == -EAGAIN ? 0 : error; /* a limit refuses what is free */
 }
 
 static void *reserve(size_t len)
@@ -78,8 +79,9 @@ static void *reserve(size_t len)
         if (!atomic_compare_exchange_strong(&reserved, &end, from - len)) {
             continue;
         }
-        if (is_free((char *)from - len, len)) {
-            return (char *)from - len;
+        int error = look_whether_free((char *)from - len, len);
+        if (error != -EEXIST) {
+            return error == 0 ? (char *)from - len : NULL;
         }
         end = from - len;
         (void)atomic_compare_exchange_strong(&reserved, &end, end - (end < FURTHER ? 0 : FURTHER));

@@ -54,6 +54,12 @@ static struct share share_of(const struct pt_report *r, uint32_t number, struct 
     return of(&s);
 }
 
+/* Held, and made bit by bit: likely buffers of a start, which no program can tell for sure. */
+static struct share held_and_rose(const struct pt_site *s)
+{
+    return pt_growth_rose_often(s) ? held(s) : (struct share){0, 0, 0};
+}
+
 /* The sites of a section, those with the most locked bytes first; and the sum over all of them. */
 struct section {
     unsigned sites, shown;
@@ -170,6 +176,13 @@ static uint64_t since(const struct pt_report *r, uint64_t ns)
     return r->now_ns > ns ? r->now_ns - ns : 0;
 }
 
+static void write_rises(const struct pt_report *r, struct pt_text *out, const struct pt_site *s)
+{
+    uint64_t rises = s->rises;
+    pt_text_add(out, "; rose %N time%s, last %T ", rises, plural(rises), since(r, s->rise_ns));
+    pt_text_add(out, r->ended ? "before the end" : "ago");
+}
+
 static __attribute__((noinline)) void write_growing(const struct pt_report *r, struct pt_text *out)
 {
     struct section c = collect(r, growing);
@@ -177,12 +190,12 @@ static __attribute__((noinline)) void write_growing(const struct pt_report *r, s
         struct pt_site copy;
         const struct pt_site *s = &copy; /* other threads may go on */
         pt_table_copy_site(&r->site[c.site[i]], &copy);
-        uint64_t gone = s->allocated - s->live;
-        uint64_t freed = gone > s->reclaimed ? gone - s->reclaimed : 0;
         pt_text_add(out, "  GROWING    ");
         write_share(out, &c.share[i]);
         pt_text_add(out, ", %B more each time, ", pt_growth_step(s));
-        pt_text_add(out, freed == 0 ? "none freed\n" : "%N freed\n", freed);
+        pt_text_add(out, s->freed == 0 ? "none freed" : "%N freed", s->freed);
+        write_rises(r, out, s);
+        pt_text_add(out, "\n");
         pt_text_add(out, INDENT);
         write_kind(out, s);
         pt_text_add(out, ", oldest %T\n", since(r, s->oldest_ns));
@@ -226,7 +239,11 @@ static __attribute__((noinline)) void write_held(const struct pt_report *r, stru
         write_share(out, &c.share[i]);
         pt_text_add(out, ", ");
         write_kind(out, s);
-        pt_text_add(out, ", oldest %T\n", since(r, s->oldest_ns));
+        pt_text_add(out, ", oldest %T", since(r, s->oldest_ns));
+        if (pt_growth_rose_often(s)) {
+            write_rises(r, out, s);
+        }
+        pt_text_add(out, "\n");
         write_stack(out, s, STACK_MOST / 2);
     }
     write_rest(out, &c);
@@ -257,6 +274,15 @@ static uint64_t write_misused(const struct pt_report *r, struct pt_text *out)
     return calls;
 }
 
+static __attribute__((noinline)) unsigned count(const struct pt_report *r, struct share (*of)(const struct pt_site *))
+{
+    unsigned sites = 0;
+    for (uint32_t number = 0; number < r->sites; number++) {
+        sites += share_of(r, number, of).blocks != 0;
+    }
+    return sites;
+}
+
 static void write_first_line(const struct pt_report *r, struct pt_text *out, unsigned losing)
 {
     const struct pt_table *t = pt_table();
@@ -266,7 +292,8 @@ static void write_first_line(const struct pt_report *r, struct pt_text *out, uns
     if (losing > 0) {
         pt_text_add(out, "%u site%s pinned memory", losing, losing == 1 ? " loses" : "s lose");
     } else {
-        pt_text_add(out, "no pinned memory lost");
+        pt_text_add(out, count(r, held_and_rose) == 0 ? "no pinned memory lost"
+                                                      : "no line was losing pinned memory at the end");
     }
     pt_text_add(out, "; peak %B locked for %B asked\n", c->at_peak_locked, c->peak_bytes);
 }
@@ -294,15 +321,6 @@ static void write_last_line(const struct pt_report *r, struct pt_text *out)
         pt_text_add(out, "  %N block%s could not be locked and stayed pageable (PINTENSOR_ON_LIMIT=pageable).\n",
                     c->pageable, plural(c->pageable));
     }
-}
-
-static __attribute__((noinline)) unsigned count(const struct pt_report *r, struct share (*of)(const struct pt_site *))
-{
-    unsigned sites = 0;
-    for (uint32_t number = 0; number < r->sites; number++) {
-        sites += share_of(r, number, of).blocks != 0;
-    }
-    return sites;
 }
 
 unsigned pt_report_write(const struct pt_report *r, struct pt_text *out)

@@ -1,6 +1,7 @@
 #include "trace/site_store.h"
 
 #include "ledger/counters.h"
+#include "ledger/growth.h"
 #include "pool/drain.h"
 #include "pool/lock.h"
 
@@ -190,6 +191,7 @@ static void give_up(uint32_t row)
     }
     atomic_store(&s->generation, (generation + 1) & (UINT32_MAX >> PT_SITE_BITS));
     fill_row(s, &(struct pt_site){0});
+    pt_growth_forget(row);
 }
 
 static void name_again(struct pt_site *s)

@@ -1,7 +1,9 @@
 """Pins memory through the preload's C interface, no torch needed, and ends as it is told: pin.py HOW."""
+import atexit
 import ctypes
 import os
 import sys
+import time
 
 
 class Block(ctypes.Structure):
@@ -51,10 +53,29 @@ def children():
             pool.map(abs, range(10))
 
 
+def grow(steps, pause):
+    """Keeps a block a step until Python exits, then frees them all: late, for who counted what was alive at the end."""
+    kept = []
+    atexit.register(lambda: [lib.pintensor_free(manager, block.data) for block in kept])
+    for _ in range(steps):
+        brief = pin(1 << 16)
+        lib.pintensor_free(manager, brief.data)
+        kept.append(pin(1 << 20))  # marker: grows
+        time.sleep(pause)
+
+
 def main(how):
     print("started", flush=True)
     if how == "never":
         return
+    if how == "grow":
+        return grow(12, 0.03)
+    if how == "grow, then rest":
+        grow(40, 0.03)
+        return time.sleep(0.5)
+    if how == "start, then rest":
+        grow(16, 0.001)
+        return time.sleep(0.5)
     block = pin(1 << 20)
     sys.modules["kept"] = block
     if how == "limit":
