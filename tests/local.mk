@@ -13,6 +13,7 @@ check_suites = \
 	tests/check_block \
 	tests/check_many \
 	tests/check_api \
+	tests/check_dlpack \
 	tests/check_fork \
 	tests/check_driver \
 	tests/check_in_flight \
@@ -59,6 +60,7 @@ tests_check_sites_LDADD = $(suite_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
 tests_check_api_LDADD = $(suite_libs)
+tests_check_dlpack_LDADD = $(suite_libs)
 tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
