@@ -32,6 +32,7 @@ preload_tests = \
 	tests/preload_dtypes.sh \
 	tests/preload_symbolic.sh \
 	tests/preload_link.sh \
+	tests/examples.sh \
 	tests/preload_rights.sh \
 	tests/preload_hostile.sh \
 	tests/preload_linker.sh \
@@ -118,6 +119,7 @@ EXTRA_DIST += \
 	tests/programs/linker.c \
 	tests/programs/locking_malloc.c \
 	tests/programs/wraps_dlsym.c \
+	tests/programs/drop_in.cpp \
 	tests/programs/harm.c \
 	tests/programs/sandbox.c \
 	tests/programs/aborts_early.c \
@@ -125,6 +127,8 @@ EXTRA_DIST += \
 	tests/programs/late.c \
 	tests/programs/embeds.c \
 	tests/python/ops.py \
+	tests/python/dlpack.py \
+	tests/python/drop_in.py \
 	tests/python/pin.py \
 	tests/python/subinterpreter.py \
 	tests/python/gil.py \

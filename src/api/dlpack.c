@@ -73,7 +73,7 @@ static void fill(struct shell *s, const struct pt_dlpack_request *q)
         s->strides[i] = stride;
         stride *= q->shape[i] == 0 ? 1 : q->shape[i];
     }
-    /* kDLCPU even where a GPU's driver has registered the memory: every consumer takes it, while torch and JAX refuse
+    /* kDLCPU even where a GPU's driver has registered the memory: every consumer takes it, while torch refuses
      * kDLCUDAHost; and CUDA tells registered memory by its address, whatever it is called here. */
     DLTensor tensor = {.data = s->block.base,
                        .device = {.device_type = kDLCPU},
