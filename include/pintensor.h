@@ -117,6 +117,23 @@ PINTENSOR_API int pintensor_tensor_alloc(pintensor_manager manager, int64_t elem
  * dropped, and stays readable until then. PINTENSOR_ENOT_OURS: as pintensor_free(). */
 PINTENSOR_API int pintensor_tensor_free(pintensor_manager manager, pintensor_tensor tensor);
 
+/* ---- DLPack: numpy, JAX, torch and others without a copy ---- */
+
+/* DLPack's structures: its own dlpack.h has them, and pintensor/dlpack.h. */
+struct DLManagedTensor;
+struct DLManagedTensorVersioned;
+
+/* Makes a contiguous tensor of `dims` dimensions, 8 at most, of a c10::ScalarType (uint8 is 0, int64 4, float16 5, float32 6,
+ * float64 7, bfloat16 15); its contents are undefined. It belongs to no manager: the block goes back when the tensor's
+ * `deleter` is called, once, in any thread, which whoever takes the tensor over does; to drop it is no leak. pintensor_free()
+ * refuses it. The device is kDLCPU also where the memory is registered with a GPU. What Python takes over is a capsule:
+ * "dltensor_versioned" for the second form, which numpy makes a writable array of, or "dltensor" for the first, which is older
+ * than DLPack 1.0.
+ * PINTENSOR_EINVALID (no such shape, or too many bytes, or a type that DLPack has not), PINTENSOR_ELIMIT, PINTENSOR_EOFF. */
+PINTENSOR_API int pintensor_dlpack_alloc(int dims, const int64_t *shape, int scalar_type, struct DLManagedTensor **tensor);
+PINTENSOR_API int pintensor_dlpack_alloc_versioned(int dims, const int64_t *shape, int scalar_type,
+                                                   struct DLManagedTensorVersioned **tensor);
+
 /* ---- questions ---- */
 
 /* Whether [data, data + bytes) lies in one live block of any manager that was not freed. Takes no lock. */

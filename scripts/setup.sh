@@ -88,7 +88,7 @@ missing_packages_() { # [tests]
         [pkg-config]=pkg-config [gcc]=gcc [g++]=g++ [flock]=util-linux [python3]=python3)
     [[ $tests != tests ]] ||
         from+=([clang]=clang [strace]=strace [clang-format]=clang-format [capsh]=libcap2-bin
-            [unshare]=util-linux [musl-gcc]=musl-tools)
+            [unshare]=util-linux [musl-gcc]=musl-tools [cmake]=cmake)
     for command in "${!from[@]}"; do
         have_ "$command" || echo "${from[$command]}"
     done

@@ -14,6 +14,7 @@ check_suites = \
 	tests/check_block \
 	tests/check_many \
 	tests/check_api \
+	tests/check_dlpack \
 	tests/check_fork \
 	tests/check_driver \
 	tests/check_in_flight \
@@ -33,6 +34,7 @@ preload_tests = \
 	tests/preload_dtypes.sh \
 	tests/preload_symbolic.sh \
 	tests/preload_link.sh \
+	tests/examples.sh \
 	tests/preload_rights.sh \
 	tests/preload_hostile.sh \
 	tests/preload_linker.sh \
@@ -62,6 +64,7 @@ tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
 tests_check_api_LDADD = $(suite_libs)
+tests_check_dlpack_LDADD = $(suite_libs)
 tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
@@ -123,6 +126,7 @@ EXTRA_DIST += \
 	tests/programs/linker.c \
 	tests/programs/locking_malloc.c \
 	tests/programs/wraps_dlsym.c \
+	tests/programs/drop_in.cpp \
 	tests/programs/harm.c \
 	tests/programs/sandbox.c \
 	tests/programs/aborts_early.c \
@@ -130,6 +134,8 @@ EXTRA_DIST += \
 	tests/programs/late.c \
 	tests/programs/embeds.c \
 	tests/python/ops.py \
+	tests/python/dlpack.py \
+	tests/python/drop_in.py \
 	tests/python/pin.py \
 	tests/python/subinterpreter.py \
 	tests/python/gil.py \

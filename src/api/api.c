@@ -1,4 +1,5 @@
 /* The public calls: arguments checked, errors put into words, the work passed on. */
+#include "api/dlpack.h"
 #include "api/tensor.h"
 #include "base/dtype.h"
 #include "device/driver.h"
@@ -206,6 +207,39 @@ int pintensor_tensor_free(pintensor_manager manager, pintensor_tensor tensor)
         return fail(PINTENSOR_ETORCH, pt_tensor_error());
     }
     return released(manager, pt_block_release(number_of(manager), e.data, __builtin_return_address(0)));
+}
+
+static int dlpack_alloc(const struct pt_dlpack_request *q, void **tensor)
+{
+    int error = pt_dlpack_alloc(q, tensor);
+    return error == -EINVAL ? fail(PINTENSOR_EINVALID, "no such shape, or no type that DLPack has")
+           : error != 0     ? fail_alloc(error, pt_dlpack_bytes(q))
+                            : 0;
+}
+
+int pintensor_dlpack_alloc(int dims, const int64_t *shape, int scalar_type, struct DLManagedTensor **tensor)
+{
+    if (tensor == NULL) {
+        return fail(PINTENSOR_EINVALID, "tensor is NULL");
+    }
+    struct pt_dlpack_request q = {dims, shape, scalar_type, .caller = __builtin_return_address(0)};
+    void *made = NULL;
+    int error = dlpack_alloc(&q, &made);
+    *tensor = made;
+    return error;
+}
+
+int pintensor_dlpack_alloc_versioned(int dims, const int64_t *shape, int scalar_type,
+                                     struct DLManagedTensorVersioned **tensor)
+{
+    if (tensor == NULL) {
+        return fail(PINTENSOR_EINVALID, "tensor is NULL");
+    }
+    struct pt_dlpack_request q = {dims, shape, scalar_type, .versioned = true, .caller = __builtin_return_address(0)};
+    void *made = NULL;
+    int error = dlpack_alloc(&q, &made);
+    *tensor = made;
+    return error;
 }
 
 bool pintensor_is_managed(const void *data, size_t bytes)

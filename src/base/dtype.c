@@ -1,10 +1,14 @@
 #include "base/dtype.h"
 
+#include "pintensor/dlpack.h"
+
 static const struct {
     const char *name;
     size_t bytes;
+    int dlpack;
 } dtypes[] = {
-#define X(code, name, bytes) [code] = {name, bytes},
+#define NONE                         (-1)
+#define X(code, name, bytes, dlpack) [code] = {name, bytes, dlpack},
 #include "base/dtype.def"
 #undef X
 };
@@ -25,4 +29,9 @@ const char *pt_dtype_name(int code)
         return "bytes";
     }
     return known(code) ? dtypes[code].name : "elements";
+}
+
+int pt_dtype_dlpack(int code)
+{
+    return known(code) ? dtypes[code].dlpack : NONE;
 }

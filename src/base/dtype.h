@@ -8,5 +8,6 @@
 
 size_t pt_dtype_size(int code);      /* bytes an element; 0 for an unknown code */
 const char *pt_dtype_name(int code); /* "bfloat16"; "bytes" for PT_DTYPE_NONE; never NULL */
+int pt_dtype_dlpack(int code);       /* DLPack's kind, as kDLFloat; negative: none, or an unknown code */
 
 #endif
