@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define PT_TABLE_MAGIC 0x31534e4554544e50u /* "PNTTENS1" */
-#define PT_TABLE_VERSION 3
+#define PT_TABLE_VERSION 4
 
 /* Who reads takes no lock, so what is written must be whole at every instant: these say so, and are plain instructions.
  * Writers may read what is theirs plainly. */
@@ -102,7 +102,8 @@ struct pt_counters {
     _Atomic uint64_t at_peak_locked, at_peak_stock, at_peak_pow2;
     _Atomic uint64_t allocated, reused, cached_locked, reclaimed, pageable;
     _Atomic uint64_t stock_bytes, pow2_bytes;
-    _Atomic uint64_t peaks; /* how often peak_bytes rose */
+    _Atomic uint64_t peaks;           /* how often peak_bytes rose */
+    _Atomic uint64_t mark_peak_bytes; /* the most of live_bytes since pt_counters_mark() */
 };
 
 #define PT_MISUSE_MOST 64
