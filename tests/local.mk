@@ -41,6 +41,7 @@ preload_tests = \
 	tests/preload_cuda.sh \
 	tests/preload_bridge.sh \
 	tests/preload_bridge_fails.sh \
+	tests/preload_pytest.sh \
 	tests/storm.sh \
 	tests/fail_points.sh
 
@@ -123,6 +124,7 @@ EXTRA_DIST += \
 	tests/programs/late.c \
 	tests/programs/embeds.c \
 	tests/python/ops.py \
+	tests/python/pinned_tests.py \
 	tests/python/pin.py \
 	tests/python/subinterpreter.py \
 	tests/python/gil.py \
