@@ -41,6 +41,8 @@ preload_tests = \
 	tests/preload_cuda.sh \
 	tests/preload_bridge.sh \
 	tests/preload_bridge_fails.sh \
+	tests/preload_wheel.sh \
+	tests/preload_prebuilt.sh \
 	tests/preload_pytest.sh \
 	tests/storm.sh \
 	tests/fail_points.sh
@@ -124,6 +126,7 @@ EXTRA_DIST += \
 	tests/programs/late.c \
 	tests/programs/embeds.c \
 	tests/python/ops.py \
+	tests/python/module.py \
 	tests/python/pinned_tests.py \
 	tests/python/pin.py \
 	tests/python/subinterpreter.py \
