@@ -11,6 +11,8 @@ import ctypes
 import gc
 import os
 import tempfile
+import threading
+import weakref
 from collections import namedtuple
 
 __all__ = ["PinnedLeak", "Mark", "Stats", "active", "mark", "no_leaks", "report", "stats", "trim"]
@@ -89,17 +91,28 @@ class Mark:
     that came.
     """
 
+    _open = weakref.WeakSet()  # the library knows the latest alone, so whoever makes one tells the others their peak
+    _lock = threading.Lock()
+
     def __init__(self):
-        if _library is not None:
-            _library.pintensor_mark()
-        self._then = stats()
+        self._peak = 0
         self._end = None
+        with Mark._lock:
+            so_far = stats().mark_peak_bytes
+            for other in Mark._open:
+                other._peak = max(other._peak, so_far)
+            if _library is not None:
+                _library.pintensor_mark()
+            self._then = stats()
+            Mark._open.add(self)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._end = stats()
+        with Mark._lock:
+            self._end = stats()
+            Mark._open.discard(self)
 
     def _since(self, name):
         return getattr(self._end or stats(), name) - getattr(self._then, name)
@@ -126,8 +139,9 @@ class Mark:
 
     @property
     def peak(self):
-        """The most bytes alive at once since the latest mark of the process."""
-        return (self._end or stats()).mark_peak_bytes
+        """The most bytes alive at once since. A pintensor_mark() by others than this module makes it forget."""
+        with Mark._lock:
+            return max(self._peak, (self._end or stats()).mark_peak_bytes)
 
     def __repr__(self):
         return f"<{self.blocks:+} blocks, {self.bytes:+} bytes of pinned memory since>"

@@ -69,6 +69,13 @@ def within():
     holds("it says so", repr(since) == "<+1 blocks, +6800 bytes of pinned memory since>")
     holds("fewer than before is nothing lost", pintensor.mark().lost == 0)
 
+    with pintensor.mark() as outer:
+        free(alloc(90000))
+        with pintensor.mark() as inner:
+            free(alloc(60000))
+        free(alloc(80000))
+    holds("marks in marks", (outer.peak, inner.peak) == (100 + 90000, 100 + 60000))
+
     kept = []
     text = raises(0, lambda: kept.append(alloc(5000)))
     holds("a leak is told", "+1 blocks alive (+5000 bytes), 0 dropped without free(); allowed: 0" in text)
