@@ -26,8 +26,20 @@ package=$(cd "$work/venv" && echo "$PWD"/lib/python3*/site-packages/pintensor)
 newest=$(find "$package" "$work/venv/bin/pintensor" -type f -exec objdump -T {} + 2>/dev/null | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
 level=$(sed -E 's/.*manylinux_([0-9]+)_([0-9]+)_.*/GLIBC_\1.\2/' <<<"$wheel")
 is "$newest is what its name promises" "$(printf '%s\n' "$newest" "$level" GLIBC_2.28 | sort -V | tail -n 1)" "$level"
+is 'which is that of torch' "$level" GLIBC_2.28
 build "$work/strict" --strict
-is '--strict' "$status" "$([[ $level == GLIBC_2.28 ]]; echo $?)"
+is '--strict has nothing against it' "$status" 0
+cat >"$work/newer" <<END
+#!/bin/sh
+${OBJDUMP:-objdump} "\$@" | sed 's/GLIBC_2.2.5) malloc\$/GLIBC_2.33) malloc/; s/GLIBC_2.2.5) memset\$/GLIBC_2.33) memset/'
+END
+chmod +x "$work/newer"
+OBJDUMP=$work/newer build "$work/newer.d"
+is 'one that needs more has a name that says so' "$status ${out##*/}" "0 $(basename "${wheel/2_28/2_33}")"
+has 'and a line says why' "$err" 'lib/libpintensor_preload.so needs GLIBC_2.33: memset'
+OBJDUMP=$work/newer build "$work/strict" --strict
+is '--strict fails then' "$status $out" '1 '
+has 'and says so' "$err" 'this is more than manylinux_2_28 has: no wheel'
 
 alone pintensor --version
 is 'the command' "$status $out" "0 pintensor $(sed -n 's/^PACKAGE_VERSION = //p' "$top_builddir/Makefile")"
