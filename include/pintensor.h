@@ -156,10 +156,15 @@ typedef struct pintensor_stats {
     uint64_t pageable_blocks;          /* PINTENSOR_ON_LIMIT=pageable: made without a lock */
     uint64_t registrations;            /* calls of a device's driver that registered memory */
     uint64_t unregistrations;          /* and that took it back, which waits for the device */
+    uint64_t mark_peak_bytes;          /* the most alive at once since pintensor_mark(), or ever */
 } pintensor_stats;
 
 /* All zero before the first block. `size` is sizeof(pintensor_stats): newer libraries fill what the caller knows. */
 PINTENSOR_API void pintensor_get_stats(pintensor_stats *stats, size_t size);
+
+/* Counts mark_peak_bytes anew from what is alive now. One mark for all of the process: the latest. Allocations by many threads
+ * at once take a little longer until what is alive is back where it was highest. */
+PINTENSOR_API void pintensor_mark(void);
 
 /* Unlocks and gives back all that is not alive; returns the bytes. What is registered with a device goes by chunks: those that
  * hold a live block stay. Taking one back waits for all work that the device was given, and holds up other threads' launches

@@ -46,6 +46,7 @@ START_TEST(before_the_first_block)
     pintensor_get_stats(&s, sizeof s);
     ck_assert_mem_eq(&s, &zero, sizeof s);
     ck_assert_uint_eq(pintensor_trim(), 0);
+    pintensor_mark();
     ck_assert(!pintensor_is_managed(&s, 1));
     ck_assert(!pintensor_is_managed(NULL, 0));
     REFUSED(pintensor_report(STDERR_FILENO), OFF, "nothing was pinned");
@@ -173,6 +174,26 @@ START_TEST(stats_for_older_and_newer_callers)
 }
 END_TEST
 
+START_TEST(marks)
+{
+    pintensor_manager m = pintensor_manager_create();
+    pintensor_block a, b;
+    pintensor_stats s;
+    ck_assert_int_eq(pintensor_alloc(m, 300 * KIB, &a), 0);
+    ck_assert_int_eq(pintensor_alloc(m, 100 * KIB, &b), 0);
+    ck_assert_int_eq(pintensor_free(m, a.data), 0);
+    pintensor_get_stats(&s, sizeof s);
+    ck_assert(s.mark_peak_bytes == 400 * KIB && s.peak_bytes == 400 * KIB);
+    pintensor_mark();
+    pintensor_get_stats(&s, sizeof s);
+    ck_assert(s.mark_peak_bytes == 100 * KIB && s.peak_bytes == 400 * KIB);
+    ck_assert_int_eq(pintensor_alloc(m, 200 * KIB, &a), 0); /* below the peak, above the mark's */
+    ck_assert_int_eq(pintensor_free(m, a.data), 0);
+    pintensor_get_stats(&s, sizeof s);
+    ck_assert(s.mark_peak_bytes == 300 * KIB && s.peak_bytes == 400 * KIB && s.live_bytes == 100 * KIB);
+}
+END_TEST
+
 START_TEST(reports)
 {
     pintensor_manager m = pintensor_manager_create();
@@ -223,6 +244,7 @@ int main(void)
     tcase_add_test(tests, tensors_without_torch);
     tcase_add_test(tests, switched_off);
     tcase_add_test(tests, stats_for_older_and_newer_callers);
+    tcase_add_test(tests, marks);
     tcase_add_test(tests, reports);
     tcase_add_test(tests, errors_are_a_threads_own);
     return suite_run("api", tests);

@@ -86,6 +86,26 @@ START_TEST(blocks_of_another_kind_are_not_kept)
 }
 END_TEST
 
+START_TEST(what_is_kept_counts_for_no_peak_of_a_mark)
+{
+    start();
+    pintensor_block two = alloc(2 * SIZE), between = alloc(SIZE), one = alloc(SIZE), last = alloc(SIZE);
+    release(alloc(MIB)); /* no peak of the process is near */
+    release(two);
+    release(one);
+    pintensor_mark();
+    ck_assert_uint_eq(stats().mark_peak_bytes, 2 * SIZE);
+    one = alloc(SIZE);
+    release(one);
+    ck_assert(kept(one.data));
+    two = alloc(2 * SIZE); /* where it was */
+    ck_assert_uint_eq(pt_table()->counters.mark_peak_bytes, 4 * SIZE);
+    release(two);
+    release(between);
+    release(last);
+}
+END_TEST
+
 START_TEST(wrong_frees_are_answered_as_ever)
 {
     catch_stderr();
@@ -559,6 +579,7 @@ int main(void)
     tcase_add_test(tests, a_freed_block_is_kept_and_found_again);
     tcase_add_test(tests, blocks_of_another_kind_are_not_kept);
     tcase_add_test(tests, wrong_frees_are_answered_as_ever);
+    tcase_add_test(tests, what_is_kept_counts_for_no_peak_of_a_mark);
     tcase_add_test(tests, blocks_under_tensors);
     tcase_add_test(tests, a_manager_takes_kept_blocks_along);
     tcase_add_test(tests, another_thread_frees);

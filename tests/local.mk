@@ -45,6 +45,9 @@ preload_tests = \
 	tests/preload_cuda.sh \
 	tests/preload_bridge.sh \
 	tests/preload_bridge_fails.sh \
+	tests/preload_wheel.sh \
+	tests/preload_prebuilt.sh \
+	tests/preload_pytest.sh \
 	tests/storm.sh \
 	tests/fail_points.sh
 
@@ -136,6 +139,8 @@ EXTRA_DIST += \
 	tests/python/ops.py \
 	tests/python/dlpack.py \
 	tests/python/drop_in.py \
+	tests/python/module.py \
+	tests/python/pinned_tests.py \
 	tests/python/pin.py \
 	tests/python/subinterpreter.py \
 	tests/python/gil.py \

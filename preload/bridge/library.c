@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "cache_file.h"
 #include "compile.h"
+#include "prebuilt.h"
+#include "trial.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -45,7 +47,9 @@ static struct {
     char version[64];   /* all of it: 2.13.0+cu130 */
     char abi[40];       /* how libstdc++'s strings are to look */
     char name[128];     /* what the bridge to it is called */
-    char library[PATH]; /* the bridge, in the cache */
+    uint64_t text;      /* which text the bridge is made of */
+    char c10[PATH];     /* libc10.so */
+    char library[PATH]; /* the bridge, beside the preload or in the cache */
 } torch = {.version = "?"};
 
 void library_complain(const char *why, const char *what_to_do)
@@ -145,6 +149,7 @@ static bool name_bridge(void)
                 (uint64_t)s.st_mtim.tv_nsec, torch.abi, STANDARD);
     uint64_t hash = cache_file_hash(CACHE_FILE_HASH, key, t.len);
     hash = cache_file_hash(hash, bridge_text, (size_t)(try_text_end - bridge_text));
+    torch.text = cache_file_hash(CACHE_FILE_HASH, bridge_text, (size_t)(bridge_text_end - bridge_text));
     pt_text_init(&t, torch.name, sizeof torch.name, -1);
     pt_text_add(&t, "bridge-%s-%x", torch.version, hash);
     return true;
@@ -170,7 +175,7 @@ static void path_in_torch(char *out, const char *rest)
 
 /* The files of a build; those of the program that tries it are called the same. */
 struct files {
-    char source[PATH], made[PATH], said[PATH], try_source[PATH], try[PATH], c10[PATH];
+    char source[PATH], made[PATH], said[PATH], try_source[PATH], try[PATH];
 };
 
 static enum compile_end compile_bridge(const struct files *f, int lock)
@@ -181,32 +186,19 @@ static enum compile_end compile_bridge(const struct files *f, int lock)
     path_in_torch(api, API_HEADERS);
     pt_text_init(&t, version, sizeof version, -1);
     pt_text_add(&t, "-DPT_TORCH_VERSION=\"%s\"", torch.version);
-    const char *arguments[] = {STANDARD,   "-O2",   torch.abi,  version, "-shared", "-fPIC", "-fvisibility=hidden",
-                               "-isystem", include, "-isystem", api,     f->source, "-o",    f->made,
-                               torch.cpu,  f->c10,  NULL};
+    const char *arguments[] = {STANDARD,   "-O2",     torch.abi,  version, "-shared", "-fPIC", "-fvisibility=hidden",
+                               "-isystem", include,   "-isystem", api,     f->source, "-o",    f->made,
+                               torch.cpu,  torch.c10, NULL};
     return compile_run(arguments, f->said, lock);
 }
 
 /* A bridge that does not fit the torch it is for, whatever the compiler took for its headers, would take the program
- * down. What the trying program says counts: nobody may know how it ended. */
+ * down. */
 static bool fits(const struct files *f, int lock)
 {
     const char *arguments[] = {STANDARD, f->try_source, "-o", f->try, "-ldl", NULL};
-    const char *argv[] = {f->try, f->made, torch.cpu, f->c10, NULL};
-    char answer[8] = "";
-    if (compile_run(arguments, f->said, lock) != COMPILE_DONE) {
-        return false;
-    }
-    enum compile_end end = compile_run_program((char *const *)(uintptr_t)argv, f->said, lock);
-    if (end == COMPILE_NO_COMPILER || end == COMPILE_NOT_STARTED) {
-        return true; /* programs cannot be started from there */
-    }
-    int fd = open(f->said, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, answer, sizeof answer - 1) : 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return n > 0 && (strncmp(answer, "it fits", 7) == 0 || strncmp(answer, "not tried", 7) == 0);
+    const char *argv[] = {f->try, f->made, torch.cpu, torch.c10, NULL};
+    return compile_run(arguments, f->said, lock) == COMPILE_DONE && trial_run(argv, f->said, lock) != TRIAL_FAILED;
 }
 
 /* With the lock held, if there can be one here. */
@@ -215,7 +207,6 @@ static bool build(const char *log, int lock)
     static struct files f;
     static char why[PATH + 128], fix[PATH + 128];
     struct pt_text w, x;
-    path_in_torch(f.c10, "/lib/libc10.so");
     path_in_torch(f.source, API_HEADERS);
     if (access(f.source, R_OK) != 0) {
         library_complain("its C++ headers are not there", "Install torch with its headers, as its wheel has them");
@@ -287,6 +278,14 @@ static int find_or_build(struct pt_elf *out)
     int error = find_torch();
     if (error != 0 || !name_bridge()) {
         return error != 0 ? error : -ENOENT;
+    }
+    path_in_torch(torch.c10, "/lib/libc10.so");
+    error = prebuilt_find(torch.library, torch.version, torch.text);
+    if (error == 0 && prebuilt_fits(torch.library, torch.name, torch.cpu, torch.c10)) {
+        return open_bridge(out);
+    }
+    if (error == -EBUSY) {
+        return error;
     }
     const char *fix = cache_file_directory(&t);
     if (fix == NULL) {

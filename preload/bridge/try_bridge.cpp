@@ -18,6 +18,10 @@ int main(int argc, char **argv)
     void *bridge = nullptr;
     for (int i = argc - 1; i > 0; i--) {
         bridge = dlopen(argv[i], RTLD_NOW | RTLD_GLOBAL);
+        if (bridge == nullptr && i == 1) { // torch's own could be
+            std::printf("it cannot be loaded: %s\n", dlerror());
+            return 1;
+        }
         if (bridge == nullptr) {
             std::printf("not tried: %s\n", dlerror());
             return 0;

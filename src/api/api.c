@@ -270,7 +270,8 @@ void pintensor_get_stats(pintensor_stats *stats, size_t size)
                                 .allocated_blocks = c->allocated,
                                 .reused_blocks = c->reused,
                                 .reclaimed_blocks = c->reclaimed,
-                                .pageable_blocks = c->pageable};
+                                .pageable_blocks = c->pageable,
+                                .mark_peak_bytes = c->mark_peak_bytes};
         pt_driver_counts(&all.registrations, &all.unregistrations);
         for (uint32_t i = 0; i < atomic_load(&t->misuses); i++) {
             all.misuses += PT_GET(t->misuse[i].count);
@@ -278,6 +279,13 @@ void pintensor_get_stats(pintensor_stats *stats, size_t size)
     }
     memset(stats, 0, size);
     memcpy(stats, &all, size < sizeof all ? size : sizeof all);
+}
+
+void pintensor_mark(void)
+{
+    if (pt_owner_owns_strictly()) {
+        pt_upkeep_mark();
+    }
 }
 
 size_t pintensor_trim(void)

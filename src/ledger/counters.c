@@ -82,6 +82,9 @@ void pt_counters_alloc(struct pt_record *r, bool reused, uint64_t asked_ns)
     if (get(&c->live_locked) > get(&c->peak_locked)) {
         set(&c->peak_locked, get(&c->live_locked));
     }
+    if (get(&c->live_bytes) > get(&c->mark_peak_bytes)) {
+        set(&c->mark_peak_bytes, get(&c->live_bytes));
+    }
     if (get(&c->live_bytes) > get(&c->peak_bytes)) {
         set(&c->peak_bytes, get(&c->live_bytes));
         add(&c->peaks, 1);
@@ -155,10 +158,17 @@ void pt_counters_kept_drop(const struct pt_record *r)
     drop_for_all(r);
 }
 
+void pt_counters_mark(void)
+{
+    struct pt_counters *c = &pt_table()->counters;
+    set(&c->mark_peak_bytes, get(&c->live_bytes));
+}
+
 bool pt_counters_raises_peak(uint64_t asked, uint64_t locked)
 {
     struct pt_counters *c = &pt_table()->counters;
-    return get(&c->live_locked) + locked > get(&c->peak_locked) || get(&c->live_bytes) + asked > get(&c->peak_bytes);
+    return get(&c->live_locked) + locked > get(&c->peak_locked) ||
+           get(&c->live_bytes) + asked > get(&c->mark_peak_bytes); /* which is never above peak_bytes */
 }
 
 static struct pt_tally_site *find(struct pt_tally *t, uint32_t site)

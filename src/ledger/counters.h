@@ -27,6 +27,9 @@ struct pt_at_peak {
 };
 struct pt_at_peak pt_counters_at_peak(const struct pt_counters *c, const struct pt_site *s);
 
+/* From here on the mark's own peak is counted anew. With what threads keep drained, else it would count for alive. */
+void pt_counters_mark(void);
+
 /* Whether the counters' peaks would rise if such a block went live. */
 bool pt_counters_raises_peak(uint64_t asked, uint64_t locked);
 

@@ -120,7 +120,8 @@ struct pt_counters {
     _Atomic uint64_t at_peak_locked, at_peak_stock, at_peak_pow2;
     _Atomic uint64_t allocated, reused, cached_locked, reclaimed, pageable;
     _Atomic uint64_t stock_bytes, pow2_bytes;
-    _Atomic uint64_t peaks; /* how often peak_bytes rose */
+    _Atomic uint64_t peaks;           /* how often peak_bytes rose */
+    _Atomic uint64_t mark_peak_bytes; /* the most of live_bytes since pt_counters_mark() */
 };
 
 #define PT_MISUSE_MOST 64

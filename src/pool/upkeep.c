@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "base/thread.h"
 #include "device/driver.h"
+#include "ledger/counters.h"
 #include "ledger/table.h"
 #include "memory/arena.h"
 #include "memory/owner.h"
@@ -80,6 +81,16 @@ void pt_upkeep_take_back_all(void)
         pt_upkeep_drain();
         pt_lock_leave();
     }
+}
+
+void pt_upkeep_mark(void)
+{
+    pt_lock_enter();
+    if (pt_magazine_any()) {
+        pt_upkeep_drain();
+    }
+    pt_counters_mark();
+    pt_lock_leave();
 }
 
 /* ---- giving back ---- */

@@ -16,6 +16,9 @@ void pt_upkeep_drain_stopped(void);
 void pt_upkeep_take_back_all(void);
 void pt_upkeep_take_back(size_t (*from)(void));
 
+/* pt_counters_mark(), with what threads keep taken back. */
+void pt_upkeep_mark(void);
+
 /* Bytes locked and free: the free cache, free runs of the small region, what flies. */
 size_t pt_upkeep_cached(void);
 
