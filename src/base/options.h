@@ -35,6 +35,21 @@ const char *pt_option_text(enum pt_option option);
 bool pt_option_given(enum pt_option option);
 bool pt_option_enabled(void);
 
+/* ---- for the command, which checks and lists options and sets none ---- */
+
+struct pt_option_row {
+    const char *name; /* without PINTENSOR_ */
+    enum pt_option_kind { PT_KIND_CHOICE, PT_KIND_SET, PT_KIND_NUMBER, PT_KIND_TEXT } kind;
+    const char *value, *values, *help; /* `value`: the default */
+};
+const struct pt_option_row *pt_option_row(unsigned option);
+
+/* The option whose name is most like this one, in capitals. */
+unsigned pt_option_nearest(const char *name);
+
+/* Whether it may have this value; else adds to `why` what the value is not. */
+bool pt_option_takes(unsigned option, const char *value, struct pt_text *why);
+
 /* The list that people read: as plain text, or as the OPTIONS section of a man page. */
 void pt_options_describe(struct pt_text *out, bool man);
 
