@@ -56,7 +56,8 @@ int pt_pages_help(void)
     puts(
         "\nAt exit each process that pinned memory reports what was lost and which line allocated it; after the run\n"
         "there is a summary of all of them, if something is to be said. Options are taken from the environment, or\n"
-        "given to `run` in lower case (--on-limit=pageable or --on-limit pageable for PINTENSOR_ON_LIMIT=pageable):\n");
+        "given to `run` in lower case (--on-limit=pageable or --on-limit pageable for PINTENSOR_ON_LIMIT=pageable);\n"
+         "on and off may be 1 and 0, true and false too:\n");
     print_options(false);
     puts("\nExit status:");
     for (size_t i = 0; i < COUNT(statuses); i++) {
@@ -98,7 +99,8 @@ int pt_pages_man(void)
          "PROGRAM "
          "is Open MPI's mpirun, \\-x is added for each of them.");
     print_rows("COMMANDS", verbs, COUNT(verbs));
-    puts(".SH OPTIONS\nEnvironment variables; `pintensor run` takes them in lower case too.");
+    puts(".SH OPTIONS\nEnvironment variables; `pintensor run` takes them in lower case too. On and off may be 1 and 0, "
+         "true and false.");
     print_options(true);
     print_rows("THE REPORT'S WORDS", words, COUNT(words));
     print_rows("EXIT STATUS", statuses, COUNT(statuses));

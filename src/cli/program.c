@@ -139,7 +139,11 @@ static int watch(pid_t program, const sigset_t *signals)
             }
         }
         pid_t got;
-        while ((got = waitpid(program, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
+        /* All children: the first process of a container is given others' orphans. */
+        while ((got = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
+            if (got != program) {
+                continue;
+            }
             if (WIFEXITED(status) || WIFSIGNALED(status)) {
                 return status;
             }
