@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The command: what it refuses before it starts anything, what the program finds, what is said after the run.
 # shellcheck disable=SC2154 # capture() sets status, out and err
+ds_018=${PINTENSOR_TEST_DS_018-}
 . "$(dirname "$0")/lib.sh"
 command=$top_builddir/pintensor
 compile ends.c ends -ldl -pthread
@@ -187,6 +188,22 @@ rm bin/ompi_info
 carried 'an mpirun that hands all on' '-n 2 train ' mpirun -n 2 train
 : >bin/ompi_info && chmod +x bin/ompi_info
 carried "Open MPI's" '-x PINTENSOR_STACK -x _PINTENSOR_JOB -n 2 -x LD_PRELOAD=x train ' --stack=off mpirun -n 2 -x LD_PRELOAD=x train
+
+# DeepSpeed's own launcher, with two machines that are none.
+printf 'a slots=1\nb slots=1\n' >hostfile
+# shellcheck disable=SC2016
+printf '#!/bin/sh\nshift 5\necho "$@"\n' >bin/pdsh
+printf '#!/bin/sh\necho 127.0.0.1\n' >bin/ssh
+chmod +x bin/*
+printf 'HOMELY=1\n' >home/.deepspeed_env
+for packages in '' ${ds_018:+"$ds_018"}; do
+    [[ -n $torch_python ]] && "$torch_python" -c 'import deepspeed' &>/dev/null || continue
+    capture env HOME="$work/home" PATH="$work/bin:$PATH" PYTHONPATH="$packages" "$command" run --fail-on=held,growing --report='a b%r' -- \
+        "$torch_python" -u -m deepspeed.launcher.runner --hostfile hostfile --master_addr 127.0.0.1 train.py
+    has "DeepSpeed${packages:+ 0.18}: what the other machines are told" "$(grep -v '^\[' <<<"$out")" \
+        "export HOMELY=1; export LD_PRELOAD=$(realpath "$preload"); export PINTENSOR_FAIL_ON=held,growing; export PINTENSOR_REPORT=\"$PWD/a b%r\"; export _PINTENSOR_JOB="
+done
+rm home/.deepspeed_env
 
 # --- one table ------------------------------------------------------------------------------------------
 

@@ -93,8 +93,8 @@ static int run(int argc, char **argv)
     struct pt_summary summary;
     struct pt_program child;
     pt_summary_begin(&summary);
-    int error = pt_program_run(pt_remote_carry(program, path, summary.directory[0] != '\0' ? summary.directory : NULL),
-                               &child);
+    int error =
+        pt_program_run(pt_remote_carry(program, path, summary.directory[0] != '\0' ? summary.directory : NULL), &child);
     if (error != 0) {
         fprintf(stderr, "pintensor: cannot start a process: %s\n", strerror(-error));
         return 125;

@@ -53,10 +53,9 @@ int pt_pages_help(void)
     for (size_t i = 0; i < COUNT(verbs); i++) {
         printf("  %-12s%s\n", verbs[i].name, verbs[i].help);
     }
-    puts(
-        "\nAt exit each process that pinned memory reports what was lost and which line allocated it; after the run\n"
-        "there is a summary of all of them, if something is to be said. Options are taken from the environment, or\n"
-        "given to `run` in lower case (--on-limit=pageable or --on-limit pageable for PINTENSOR_ON_LIMIT=pageable);\n"
+    puts("\nAt exit each process that pinned memory reports what was lost and which line allocated it; after the run\n"
+         "there is a summary of all of them, if something is to be said. Options are taken from the environment, or\n"
+         "given to `run` in lower case (--on-limit=pageable or --on-limit pageable for PINTENSOR_ON_LIMIT=pageable);\n"
          "on and off may be 1 and 0, true and false too:\n");
     print_options(false);
     puts("\nExit status:");

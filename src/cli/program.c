@@ -41,7 +41,8 @@ static void let_go_of_files(void)
         (void)dup2(nothing, STDIN_FILENO);
         (void)dup2(nothing, STDOUT_FILENO);
     }
-    DIR *open_ones = opendir("/proc/self/fd"); /* close_range() is newer than the kernels and the libcs that we run on */
+    DIR *open_ones =
+        opendir("/proc/self/fd"); /* close_range() is newer than the kernels and the libcs that we run on */
     for (struct dirent *entry; open_ones != NULL && (entry = readdir(open_ones)) != NULL;) {
         int fd = atoi(entry->d_name);
         if (fd > STDERR_FILENO && fd != dirfd(open_ones)) {

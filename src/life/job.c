@@ -16,7 +16,7 @@ static char directory[512]; /* empty: nobody asked */
 
 static void write_file(const char *path, int flags, const char *words)
 {
-    int error = errno, fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+    int error = errno, fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0600);
     if (fd >= 0) {
         if (write(fd, words, strlen(words)) < 0) {
             /* the command will say that this process ended without a report: it was not told otherwise */
@@ -91,7 +91,7 @@ void pt_job_begin(void)
         pt_text_add(&t, "begun %d %s", pt_table()->rank, program_invocation_short_name);
         t.cap++; /* the line ends, however long the name */
         pt_text_add(&t, "\n");
-        tell(O_CREAT | O_TRUNC, words);
+        tell(O_CREAT | O_EXCL, words);
     }
 }
 
