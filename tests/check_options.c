@@ -108,6 +108,44 @@ START_TEST(every_valid_value_is_taken)
 }
 END_TEST
 
+START_TEST(on_and_off_have_other_names)
+{
+    catch_stderr();
+    for (unsigned o = 0; o < OPTIONS; o++) {
+        static const char *const same[][2] = {{"1", "on"}, {"true", "on"}, {"0", "off"}, {"false", "off"}};
+        bool takes = strcmp(options[o].values, "on,off") == 0 || strcmp(options[o].values, "off,on") == 0;
+        for (unsigned i = 0; takes && i < sizeof same / sizeof same[0]; i++) {
+            load_value(&options[o], same[i][1]);
+            uint64_t wanted = pt_option(o);
+            load_value(&options[o], same[i][0]);
+            ck_assert_msg(pt_option(o) == wanted, "%s=%s", options[o].name, same[i][0]);
+        }
+    }
+    load("PINTENSOR_ENABLE=false");
+    ck_assert(!pt_option_enabled());
+    ck_assert_str_eq(suite_stderr(), "");
+    load("PINTENSOR_STACK=1"); /* has an off, but is no switch */
+    ck_assert_uint_eq(lines_of(suite_stderr()), 1);
+}
+END_TEST
+
+START_TEST(a_value_is_checked_without_being_set)
+{
+    for (unsigned o = 0; o < OPTIONS; o++) {
+        char buf[256];
+        struct pt_text why;
+        pt_text_init(&why, buf, sizeof buf, -1);
+        ck_assert(pt_option_takes(o, options[o].value, &why));
+        ck_assert_str_eq(buf, "");
+        if (!is(&options[o], "TEXT")) {
+            ck_assert(!pt_option_takes(o, "nonsense", &why));
+            ck_assert_ptr_nonnull(strstr(buf, options[o].values));
+        }
+        ck_assert_uint_eq(pt_option_nearest(options[o].name), o);
+    }
+}
+END_TEST
+
 START_TEST(a_bad_value_costs_one_line_and_leaves_the_default)
 {
     catch_stderr();
@@ -188,6 +226,8 @@ int main(void)
     TCase *tests = tcase_create("options");
     tcase_add_test(tests, defaults_without_a_word);
     tcase_add_test(tests, every_valid_value_is_taken);
+    tcase_add_test(tests, on_and_off_have_other_names);
+    tcase_add_test(tests, a_value_is_checked_without_being_set);
     tcase_add_test(tests, a_bad_value_costs_one_line_and_leaves_the_default);
     tcase_add_test(tests, an_unknown_name_costs_one_line_with_the_nearest);
     tcase_add_test(tests, a_name_as_long_as_a_page_is_cut_off);

@@ -26,6 +26,7 @@ check_suites = \
 	tests/check_chunks \
 	tests/check_chunks_random
 preload_tests = \
+	tests/cli.sh \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
 	tests/preload_limits.sh \
@@ -136,6 +137,7 @@ EXTRA_DIST += \
 	tests/programs/leaves.c \
 	tests/programs/late.c \
 	tests/programs/embeds.c \
+	tests/python/run_signals.py \
 	tests/python/ops.py \
 	tests/python/dlpack.py \
 	tests/python/drop_in.py \

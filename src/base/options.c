@@ -5,14 +5,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-enum kind { CHOICE, SET, NUMBER, TEXT };
-
-static const struct {
-    const char *name;
-    enum kind kind;
-    const char *value, *values, *help;
-} options[] = {
-#define X(name, kind, value, values, help) {#name, kind, value, values, help},
+static const struct pt_option_row options[] = {
+#define X(name, kind, value, values, help) {#name, PT_KIND_##kind, value, values, help},
 #include "base/options.def"
 #undef X
 };
@@ -38,16 +32,31 @@ static int index_of(const char *list, const char *s, size_t n)
     return -1;
 }
 
+/* What people write for on and off elsewhere. */
+static const char *on_or_off(const char *values, const char *value)
+{
+    static const char *const same[][2] = {{"1", "on"}, {"true", "on"}, {"0", "off"}, {"false", "off"}};
+    bool takes =
+        index_of(values, "on", 2) >= 0 && index_of(values, "off", 3) >= 0 && strlen(values) == strlen("on,off");
+    for (unsigned i = 0; takes && i < sizeof same / sizeof same[0]; i++) {
+        if (strcmp(value, same[i][0]) == 0) {
+            return same[i][1];
+        }
+    }
+    return value;
+}
+
 static bool parse(unsigned o, const char *value, uint64_t *out)
 {
     *out = 0;
     switch (options[o].kind) {
-    case CHOICE: {
+    case PT_KIND_CHOICE: {
+        value = on_or_off(options[o].values, value);
         int i = index_of(options[o].values, value, strlen(value));
         *out = (uint64_t)i;
         return i >= 0;
     }
-    case SET:
+    case PT_KIND_SET:
         while (*value != '\0') {
             size_t len = strcspn(value, ",");
             int i = index_of(options[o].values, value, len);
@@ -58,12 +67,12 @@ static bool parse(unsigned o, const char *value, uint64_t *out)
             value += len + (value[len] == ',');
         }
         return true;
-    case NUMBER: {
+    case PT_KIND_NUMBER: {
         uint64_t most = 0;
         (void)pt_text_parse_u64(options[o].values, &most);
         return pt_text_parse_u64(value, out) == 0 && *out <= most;
     }
-    case TEXT: return true;
+    case PT_KIND_TEXT: return true;
     }
     return false;
 }
@@ -83,31 +92,27 @@ static struct shown show(const char *s, size_t len)
     return shown;
 }
 
+static void say_what_it_is_not(unsigned o, struct pt_text *why)
+{
+    pt_text_add(why, options[o].kind == PT_KIND_NUMBER ? "is not a whole number from 0 to %s" : "is not one of %s",
+                options[o].values);
+}
+
 static void complain_value(unsigned o, const char *value)
 {
     struct shown shown = show(value, strlen(value));
-    switch (options[o].kind) {
-    case NUMBER:
-        pt_log("%s%s=%s is not a whole number from 0 to %s; using %s", PREFIX, options[o].name, shown.text,
-               options[o].values, options[o].value);
-        break;
-    default:
-        pt_log("%s%s=%s is not one of %s; using %s", PREFIX, options[o].name, shown.text, options[o].values,
-               options[o].value);
-    }
+    char why[256];
+    struct pt_text t;
+    pt_text_init(&t, why, sizeof why, -1);
+    say_what_it_is_not(o, &t);
+    pt_log("%s%s=%s %s; using %s", PREFIX, options[o].name, shown.text, why, options[o].value);
 }
 
 static void complain_name(const char *entry, size_t len)
 {
     struct shown shown = show(entry, len);
-    const char *name = shown.text;
-    unsigned best = 0;
-    for (unsigned o = 1; o < PT_OPTION_COUNT; o++) {
-        if (pt_text_distance(name, options[o].name) < pt_text_distance(name, options[best].name)) {
-            best = o;
-        }
-    }
-    pt_log("unknown option %s%s ignored; did you mean %s%s?", PREFIX, name, PREFIX, options[best].name);
+    pt_log("unknown option %s%s ignored; did you mean %s%s?", PREFIX, shown.text, PREFIX,
+           options[pt_option_nearest(shown.text)].name);
 }
 
 /* The environment is the program's: setproctitle() and its kin write over it. */
@@ -139,8 +144,7 @@ void pt_options_load(char **environment)
         entry += sizeof PREFIX - 1;
         size_t len = strcspn(entry, "=");
         unsigned o = 0;
-        while (o < PT_OPTION_COUNT &&
-               (strlen(options[o].name) != len || strncmp(options[o].name, entry, len) != 0)) {
+        while (o < PT_OPTION_COUNT && (strlen(options[o].name) != len || strncmp(options[o].name, entry, len) != 0)) {
             o++;
         }
         if (o == PT_OPTION_COUNT) {
@@ -152,7 +156,7 @@ void pt_options_load(char **environment)
         if (parse(o, value, &number)) {
             set.number[o] = number;
             set.given[o] = true;
-            set.text[o] = options[o].kind == TEXT ? keep(value) : value;
+            set.text[o] = options[o].kind == PT_KIND_TEXT ? keep(value) : value;
         } else {
             complain_value(o, value);
         }
@@ -179,17 +183,43 @@ bool pt_option_enabled(void)
     return set.number[PT_OPTION_ENABLE] == 0;
 }
 
+const struct pt_option_row *pt_option_row(unsigned option)
+{
+    return &options[option];
+}
+
+unsigned pt_option_nearest(const char *name)
+{
+    unsigned best = 0;
+    for (unsigned o = 1; o < PT_OPTION_COUNT; o++) {
+        if (pt_text_distance(name, options[o].name) < pt_text_distance(name, options[best].name)) {
+            best = o;
+        }
+    }
+    return best;
+}
+
+bool pt_option_takes(unsigned option, const char *value, struct pt_text *why)
+{
+    uint64_t number;
+    bool takes = parse(option, value, &number);
+    if (!takes) {
+        say_what_it_is_not(option, why);
+    }
+    return takes;
+}
+
 void pt_options_describe(struct pt_text *out, bool man)
 {
     for (unsigned o = 0; o < PT_OPTION_COUNT; o++) {
-        const char *what = options[o].kind == TEXT ? "text" : options[o].values;
+        const char *what = options[o].kind == PT_KIND_TEXT ? "text" : options[o].values;
         const char *none = options[o].value[0] == '\0' ? "none" : options[o].value;
         if (man) {
             pt_text_add(out, ".TP\n.B %s%s\n%s.\n", PREFIX, options[o].name, options[o].help);
         } else {
             pt_text_add(out, "  %s%s\n      %s\n", PREFIX, options[o].name, options[o].help);
         }
-        pt_text_add(out, options[o].kind == NUMBER ? "%s(0 to %s; default %s)\n" : "%s(%s; default %s)\n",
+        pt_text_add(out, options[o].kind == PT_KIND_NUMBER ? "%s(0 to %s; default %s)\n" : "%s(%s; default %s)\n",
                     man ? "" : "      ", what, none);
     }
 }

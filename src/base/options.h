@@ -22,6 +22,7 @@ enum { PT_LIMIT_ERROR, PT_LIMIT_PAGEABLE };
 enum { PT_REUSE_STREAMS, PT_REUSE_STRICT };
 enum { PT_EXIT_QUICK, PT_EXIT_UNLOCK };
 enum { PT_DUMP_OFF, PT_DUMP_ON };
+enum { PT_VERBOSE_OFF, PT_VERBOSE_ON };
 enum { PT_TORCH_ON, PT_TORCH_OFF };
 enum { PT_RECLAIM_DROP, PT_RECLAIM_FREE, PT_RECLAIM_EXIT };
 
@@ -36,6 +37,21 @@ const char *pt_option_text(enum pt_option option);
 /* Whether the environment says it, be it the default. */
 bool pt_option_given(enum pt_option option);
 bool pt_option_enabled(void);
+
+/* ---- for the command, which checks and lists options and sets none ---- */
+
+struct pt_option_row {
+    const char *name; /* without PINTENSOR_ */
+    enum pt_option_kind { PT_KIND_CHOICE, PT_KIND_SET, PT_KIND_NUMBER, PT_KIND_TEXT } kind;
+    const char *value, *values, *help; /* `value`: the default */
+};
+const struct pt_option_row *pt_option_row(unsigned option);
+
+/* The option whose name is most like this one, in capitals. */
+unsigned pt_option_nearest(const char *name);
+
+/* Whether it may have this value; else adds to `why` what the value is not. */
+bool pt_option_takes(unsigned option, const char *value, struct pt_text *why);
 
 /* The list that people read: as plain text, or as the OPTIONS section of a man page. */
 void pt_options_describe(struct pt_text *out, bool man);

@@ -5,6 +5,7 @@
 #include "base/sandbox.h"
 #include "device/driver.h"
 #include "life/held.h"
+#include "life/job.h"
 #include "life/managers.h"
 #include "life/shutdown.h"
 #include "memory/arena.h"
@@ -123,6 +124,7 @@ int pt_init(void)
     pt_owner_done(error == 0);
     if (error == 0) {
         have_python_tell(true);
+        pt_job_begin();
         /* Handlers run newest first: this one before the destructors of whatever was there before the first block. */
         (void)on_exit(pt_shutdown_status, NULL);
     }

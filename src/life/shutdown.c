@@ -2,6 +2,7 @@
 
 #include "base/options.h"
 #include "life/held.h"
+#include "life/job.h"
 #include "memory/owner.h"
 #include "report/report.h"
 
@@ -49,6 +50,7 @@ static unsigned report(void)
     if (error != 0 && error != ETIMEDOUT && (instead = pt_report_open_instead(error)) >= 0) { /* a full disk, say */
         (void)write_report(instead, &error);
     }
+    pt_job_end();
     return sections;
 }
 

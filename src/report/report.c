@@ -335,6 +335,17 @@ unsigned pt_report_write(const struct pt_report *r, struct pt_text *out)
            (count(r, held) > 0 ? PT_FAIL_HELD : 0u) | (misused > 0 ? PT_FAIL_MISUSED : 0u);
 }
 
+__attribute__((noinline)) struct pt_report_lost pt_report_lost(const struct pt_report *r)
+{
+    struct pt_report_lost all = {0};
+    for (uint32_t number = 0; number < r->sites; number++) {
+        struct share x = share_of(r, number, lost);
+        all.sites += x.blocks != 0;
+        all.bytes += x.bytes;
+    }
+    return all;
+}
+
 void pt_report_of_table(struct pt_report *r)
 {
     struct pt_table *t = pt_table();

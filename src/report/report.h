@@ -25,6 +25,13 @@ unsigned pt_report_write(const struct pt_report *r, struct pt_text *out);
 /* Opens the file that PINTENSOR_REPORT names, if it is one: who sandboxes itself may open none at its end. */
 void pt_report_keep(void);
 
+/* What the report calls lost: growing or reclaimed. */
+struct pt_report_lost {
+    unsigned sites;
+    uint64_t bytes;
+};
+struct pt_report_lost pt_report_lost(const struct pt_report *r);
+
 /* Where the report goes by PINTENSOR_REPORT: a file descriptor, stderr if the file cannot be opened (and says
  * so), -1 if stderr is no more. The process's end calls it, once. */
 int pt_report_open(void);
