@@ -162,8 +162,8 @@ typedef struct pintensor_stats {
 /* All zero before the first block. `size` is sizeof(pintensor_stats): newer libraries fill what the caller knows. */
 PINTENSOR_API void pintensor_get_stats(pintensor_stats *stats, size_t size);
 
-/* Counts mark_peak_bytes anew from what is alive now. One mark for all of the process: the latest. Allocations by many threads
- * at once take a little longer until what is alive is back where it was highest. */
+/* Counts mark_peak_bytes anew from what is alive now. One mark for all of the process: the latest. Allocations by many
+ * threads at once take a little longer until what is alive is back where it was highest. */
 PINTENSOR_API void pintensor_mark(void);
 
 /* Unlocks and gives back all that is not alive; returns the bytes. What is registered with a device goes by chunks: those that

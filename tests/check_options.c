@@ -169,6 +169,15 @@ START_TEST(a_bad_value_costs_one_line_and_leaves_the_default)
 }
 END_TEST
 
+START_TEST(each_text_is_kept_by_itself)
+{
+    static char *environment[] = {"PINTENSOR_DIR=/a/directory", "PINTENSOR_REPORT=a report", NULL};
+    pt_options_load(environment);
+    ck_assert_str_eq(pt_option_text(PT_OPTION_DIR), "/a/directory");
+    ck_assert_str_eq(pt_option_text(PT_OPTION_REPORT), "a report");
+}
+END_TEST
+
 START_TEST(an_unknown_name_costs_one_line_with_the_nearest)
 {
     static const char *const said[][2] = {
@@ -229,6 +238,7 @@ int main(void)
     tcase_add_test(tests, on_and_off_have_other_names);
     tcase_add_test(tests, a_value_is_checked_without_being_set);
     tcase_add_test(tests, a_bad_value_costs_one_line_and_leaves_the_default);
+    tcase_add_test(tests, each_text_is_kept_by_itself);
     tcase_add_test(tests, an_unknown_name_costs_one_line_with_the_nearest);
     tcase_add_test(tests, a_name_as_long_as_a_page_is_cut_off);
     tcase_add_test(tests, describe_lists_every_name_value_and_default);

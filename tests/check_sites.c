@@ -1,6 +1,7 @@
 /* The table of sites: more of them than it has rows for. */
 #include "blocks.h"
 #include "ledger/counters.h"
+#include "ledger/place.h"
 #include "report/report.h"
 #include "trace/site.h"
 #include "trace/site_store.h"
@@ -32,7 +33,7 @@ static void told(uint32_t site, char *out, size_t size)
 {
     struct pt_text t;
     pt_text_init(&t, out, size, -1);
-    pt_site_place(site, &t);
+    pt_place_of(site, &t);
 }
 
 /* Over all rows: what is counted once must be counted somewhere. */

@@ -8,6 +8,7 @@ check_suites = \
 	tests/check_free_cache \
 	tests/check_table \
 	tests/check_counters \
+	tests/check_table_load \
 	tests/check_growth \
 	tests/check_sites \
 	tests/check_verdict \
@@ -31,6 +32,7 @@ preload_tests = \
 	tests/preload_exit.sh \
 	tests/preload_limits.sh \
 	tests/preload_memory.sh \
+	tests/preload_table.sh \
 	tests/preload_lifetime.sh \
 	tests/preload_dtypes.sh \
 	tests/preload_symbolic.sh \
@@ -62,6 +64,7 @@ tests_check_arena_LDADD = $(suite_libs)
 tests_check_free_cache_LDADD = $(core_libs)
 tests_check_table_LDADD = $(core_libs)
 tests_check_counters_LDADD = $(core_libs)
+tests_check_table_load_LDADD = $(suite_libs)
 tests_check_growth_LDADD = $(core_libs)
 tests_check_sites_LDADD = $(suite_libs)
 tests_check_verdict_LDADD = $(core_libs)
@@ -113,6 +116,7 @@ EXTRA_DIST += \
 	tests/programs/ends.c \
 	tests/programs/terminate.cpp \
 	tests/programs/storm.c \
+	tests/programs/keeps.c \
 	tests/programs/fail_points.c \
 	tests/programs/fake_op.c \
 	tests/programs/frames.c \

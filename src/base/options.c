@@ -116,14 +116,30 @@ static void complain_name(const char *entry, size_t len)
 }
 
 /* The environment is the program's: setproctitle() and its kin write over it. */
-static const char *keep(const char *value)
+static const char *keep(unsigned o, const char *value)
 {
-    static char kept[4096];
+    enum {
+        PATH = 4096,
+#define X(name, kind, value, values, help) IS_TEXT_##name = PT_KIND_##kind == PT_KIND_TEXT,
+#include "base/options.def"
+#undef X
+#define X(name, kind, value, values, help) IS_TEXT_##name +
+        TEXTS =
+#include "base/options.def"
+            0,
+#undef X
+    };
+    static char kept[TEXTS][PATH];
+    unsigned before = 0; /* text options ahead of this one */
+    for (unsigned i = 0; i < o; i++) {
+        before += options[i].kind == PT_KIND_TEXT;
+    }
+    char *to = kept[before];
     size_t len = strlen(value);
-    len = len < sizeof kept - 1 ? len : sizeof kept - 1;
-    memcpy(kept, value, len);
-    kept[len] = '\0';
-    return kept;
+    len = len < PATH - 1 ? len : PATH - 1;
+    memcpy(to, value, len);
+    to[len] = '\0';
+    return to;
 }
 
 void pt_options_load(char **environment)
@@ -156,7 +172,7 @@ void pt_options_load(char **environment)
         if (parse(o, value, &number)) {
             set.number[o] = number;
             set.given[o] = true;
-            set.text[o] = options[o].kind == PT_KIND_TEXT ? keep(value) : value;
+            set.text[o] = options[o].kind == PT_KIND_TEXT ? keep(o, value) : value;
         } else {
             complain_value(o, value);
         }

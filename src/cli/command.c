@@ -1,4 +1,4 @@
-/* The command `pintensor`: runs a program under the preload. A program of its own: it links only leaves. */
+/* The command `pintensor`: runs a program under the preload. A program of its own. */
 #include "base/options.h"
 #include "base/text.h"
 #include "cli/arguments.h"
@@ -7,6 +7,7 @@
 #include "cli/program.h"
 #include "cli/remote.h"
 #include "cli/summary.h"
+#include "cli/tables.h"
 
 #include <libgen.h>
 #include <limits.h>
@@ -117,6 +118,9 @@ int main(int argc, char **argv)
     const char *verb = argc >= 2 ? argv[1] : "";
     if (strcmp(verb, "run") == 0) {
         return run(argc - 1, argv + 1);
+    }
+    if (argc > 2 && strcmp(verb, "report") == 0) {
+        return pt_tables_report(argc - 2, argv + 2);
     }
     if (argc == 2 && strcmp(verb, "man") == 0) {
         return pt_pages_man();

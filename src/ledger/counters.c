@@ -5,8 +5,8 @@
 
 uint64_t pt_counters_serial;
 
-/* There is one writer at a time: plain additions, which readers see whole. A locked instruction for each would cost more
- * than all the rest of a reuse. */
+/* There is one writer at a time: plain additions, which readers see whole. A locked instruction for each would cost
+ * more than all the rest of a reuse. */
 static void add(_Atomic uint64_t *counter, uint64_t n)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
@@ -33,8 +33,8 @@ static uint64_t stock_bytes(const struct pt_record *r)
     return r->door == PT_DOOR_TORCH ? power_of_two(r->asked) : pt_pages_up(r->asked, PT_PAGE);
 }
 
-/* Called before what a site has alive changes. The peak may have risen since the site was last changed: what it has now, it
- * had then. So a new peak costs one addition, however many sites there are. */
+/* Called before what a site has alive changes. The peak may have risen since the site was last changed: what it has
+ * now, it had then. So a new peak costs one addition, however many sites there are. */
 static inline void remember_peak(struct pt_site *s)
 {
     uint64_t peaks = get(&pt_table()->counters.peaks);
@@ -151,6 +151,28 @@ void pt_counters_held(struct pt_site *s, const struct pt_record *r)
     PT_PUT(s->held, s->held + 1);
     PT_PUT(s->held_bytes, s->held_bytes + PT_GET(r->asked));
     PT_PUT(s->held_locked, s->held_locked + PT_GET(r->locked));
+}
+
+void pt_counters_count_held(struct pt_site *all, uint32_t sites)
+{
+    uint32_t records = atomic_load(&pt_table()->records);
+    for (uint32_t number = 0; number < sites; number++) {
+        PT_PUT(all[number].held, 0);
+        PT_PUT(all[number].held_bytes, 0);
+        PT_PUT(all[number].held_locked, 0);
+    }
+    for (uint32_t number = 1; number < records; number++) {
+        const struct pt_record *r = pt_table_record(number);
+        uint32_t row = pt_site_row(PT_GET(r->site));
+        if (PT_GET(r->state) == PT_LIVE && (PT_GET(r->flags) & PT_RELEASED) == 0 && row < sites) {
+            pt_counters_held(&all[row], r);
+        }
+    }
+    for (uint32_t number = 0; number < sites; number++) {
+        struct pt_site *s = &all[number];
+        uint64_t kept = s->held + PT_GET(s->reclaimed), made = PT_GET(s->allocated);
+        PT_PUT(s->freed, made > kept ? made - kept : 0); /* without the lock they may be of different moments */
+    }
 }
 
 void pt_counters_kept_drop(const struct pt_record *r)
@@ -272,8 +294,8 @@ void pt_counters_fold(struct pt_tally *t)
         PT_PUT(s->live_bytes, s->live_bytes + from->bytes);
         PT_PUT(s->live_locked, s->live_locked + from->locked);
         if (from->allocated > 0) {
-            /* Which turn was whose in between is not known: only the first may go on with a visit, and the latest be gone
-             * on with. */
+            /* Which turn was whose in between is not known: only the first may go on with a visit, and the latest be
+             * gone on with. */
             fold_allocations(from, before, i == 0 ? first : 0, t->latest == from->site ? last : 0);
         }
     }

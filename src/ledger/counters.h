@@ -20,8 +20,11 @@ void pt_counters_copy(const struct pt_counters *from, struct pt_counters *to);
 /* Adds a live block to its site's held ones, or to those of a copy of its site. Needs no lock. */
 void pt_counters_held(struct pt_site *s, const struct pt_record *r);
 
-/* What a site had alive when peak_bytes was reached. Blocks in a thread's magazine count for the site that had them when the
- * thread last told. */
+/* Counts all live blocks into their sites' held ones, or into those of a copy of the sites. Needs no lock. */
+void pt_counters_count_held(struct pt_site *all, uint32_t sites);
+
+/* What a site had alive when peak_bytes was reached. Blocks in a thread's magazine count for the site that had them
+ * when the thread last told. */
 struct pt_at_peak {
     uint64_t blocks, bytes, locked;
 };

@@ -228,15 +228,14 @@ void pt_growth_forget(uint32_t site)
     }
 }
 
-void pt_growth_judge_all(struct pt_site *all, uint32_t sites)
+void pt_growth_judge_all(struct pt_site *all, uint32_t sites, uint64_t now_ns)
 {
-    uint64_t now = pt_table_now();
     for (uint32_t number = 1; number < sites; number++) {
         struct pt_site s; /* other threads may go on */
         struct pt_growth history;
         pt_table_copy_site(&all[number], &s);
         copy_history(pt_table_growth(number), &history);
-        PT_PUT(all[number].growing, pt_growth_judge(&s, &history, now));
+        PT_PUT(all[number].growing, pt_growth_judge(&s, &history, now_ns));
     }
 }
 

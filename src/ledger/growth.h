@@ -30,7 +30,7 @@ void pt_growth_forget(uint32_t site);
 bool pt_growth_judge(const struct pt_site *s, const struct pt_growth *g, uint64_t now_ns);
 
 /* Judges every site of the table, or of a copy, as of now, into their `growing`. */
-void pt_growth_judge_all(struct pt_site *all, uint32_t sites);
+void pt_growth_judge_all(struct pt_site *all, uint32_t sites, uint64_t now_ns);
 
 /* What rose in so many visits was not made at once: whether it is lost may have to be judged by somebody who knows. */
 static inline bool pt_growth_rose_often(const struct pt_site *s)

@@ -27,11 +27,11 @@ int pt_starts_init(struct pt_starts *s, size_t span)
     if (base == NULL) {
         return -ENOMEM;
     }
-    pt_book_over(&s->number_book, base, bytes[0], false);
+    pt_book_over(&s->number_book, base, bytes[0], pt_pages_open_book);
     s->numbers = (void *)base;
     for (unsigned i = 0; i < PT_STARTS_LEVELS; i++) {
         base += bytes[i];
-        pt_book_over(&s->word_book[i], base, bytes[i + 1], false);
+        pt_book_over(&s->word_book[i], base, bytes[i + 1], pt_pages_open_book);
         s->words[i] = (void *)base;
     }
     return 0;

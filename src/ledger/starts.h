@@ -1,10 +1,10 @@
 /* The index of the exact region: where blocks begin, a bit a page, and each one's record number. Any address finds the
- * block around it by going back to the nearest beginning, some loads however many blocks there are: summaries of 64 bits
- * each say which words have any.
+ * block around it by going back to the nearest beginning, some loads however many blocks there are: summaries of 64
+ * bits each say which words have any.
  *
- * Writers hold the pool's lock, readers nothing: what a reader finds for an address in a live block that somebody holds is
- * that block, since nobody begins inside of it and its own bit stands. For any other address the answer may be out of date by
- * the time it is read, and the record says what is true. A leaf. */
+ * Writers hold the pool's lock, readers nothing: what a reader finds for an address in a live block that somebody holds
+ * is that block, since nobody begins inside of it and its own bit stands. For any other address the answer may be out
+ * of date by the time it is read, and the record says what is true. A leaf. */
 #ifndef PT_STARTS_H
 #define PT_STARTS_H
 
@@ -17,11 +17,11 @@
 #define PT_STARTS_LEVELS 6
 
 struct pt_starts {
-    size_t pages;                                /* of the region */
-    _Atomic uint32_t *numbers;                   /* one a page; only where a block begins it means anything */
-    _Atomic uint64_t *words[PT_STARTS_LEVELS];   /* [0]: a bit a page; [i + 1]: a bit a word of [i] */
+    size_t pages;                              /* of the region */
+    _Atomic uint32_t *numbers;                 /* one a page; only where a block begins it means anything */
+    _Atomic uint64_t *words[PT_STARTS_LEVELS]; /* [0]: a bit a page; [i + 1]: a bit a word of [i] */
     struct pt_book number_book, word_book[PT_STARTS_LEVELS];
-    _Atomic size_t opened;                       /* pages whose numbers and bits may be touched */
+    _Atomic size_t opened; /* pages whose numbers and bits may be touched */
 };
 
 /* An index over `span` bytes. Returns 0 or -ENOMEM. */

@@ -1,7 +1,10 @@
 #include "ledger/table.h"
 
+#include "base/path.h"
+#include "base/thread.h"
 #include "ledger/address_map.h"
 #include "ledger/starts.h"
+#include "ledger/table_file.h"
 #include "memory/book.h"
 #include "memory/pages.h"
 
@@ -68,6 +71,50 @@ static int open_record(uint32_t number)
     return error != 0 ? error : pt_book_open(&books.extents, (number / CHUNK + 1) * CHUNK * sizeof(struct extent));
 }
 
+static char *table_base;
+
+/* Of the table, in its file if there is one. */
+static int open_part(void *p, size_t len)
+{
+    bool was_whole = pt_table_file_whole();
+    if (pt_table_file_map(p, len, (char *)p - table_base)) {
+        return 0;
+    }
+    if (was_whole && (char *)p != table_base) {
+        ((struct pt_table *)table_base)->cut_short = 1;
+    }
+    return pt_pages_open_wiped_book(p, len);
+}
+
+/* In a forked child: what lies in its parent's file reads as zero, as the rest does by itself. A child that was made
+ * past libc goes on seeing its parent's, which nobody writes who is not the owner (memory/owner). */
+static void leave_file(void)
+{
+    struct pt_book *const all[] = {&books.header, &books.sites, &books.growths, &books.strings, &books.records};
+    if (pt_table_file_whole() || (current.table != NULL && current.table->cut_short != 0)) {
+        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+            pt_pages_renew(all[i]->base, atomic_load(&all[i]->opened));
+        }
+    }
+    pt_table_file_forget();
+}
+
+/* Who this is, for who reads the file. */
+static void sign(struct pt_table *t)
+{
+    static bool watched; /* children inherit it */
+    char text[512];
+    struct pt_text name;
+    pt_text_init(&name, text, sizeof text, -1);
+    pt_path_add_host(&name);
+    t->host = pt_table_intern(text);
+    t->program = pt_table_intern(program_invocation_short_name);
+    t->start_ticks = pt_table_file_start_ticks((int)getpid());
+    if (!watched) {
+        watched = pt_thread_at_fork(NULL, NULL, leave_file) == 0;
+    }
+}
+
 int pt_table_init(int rank)
 {
     struct map m = {.range = *pt_segments_range()};
@@ -87,11 +134,13 @@ int pt_table_init(int rank)
     }
     m.table = (struct pt_table *)base;
     m.extents = books.extents.base;
-    pt_book_over(&books.header, base, sites_at, true);
-    pt_book_over(&books.sites, base + sites_at, growth_at - sites_at, true);
-    pt_book_over(&books.growths, base + growth_at, strings_at - growth_at, true);
-    pt_book_over(&books.strings, base + strings_at, 2 * STRINGS_MOST, true);
-    pt_book_over(&books.records, base + records_at, records * sizeof(struct pt_record), true);
+    table_base = base;
+    pt_table_file_begin((int)getpid(), rank);
+    pt_book_over(&books.header, base, sites_at, open_part);
+    pt_book_over(&books.sites, base + sites_at, growth_at - sites_at, open_part);
+    pt_book_over(&books.growths, base + growth_at, strings_at - growth_at, open_part);
+    pt_book_over(&books.strings, base + strings_at, 2 * STRINGS_MOST, open_part);
+    pt_book_over(&books.records, base + records_at, records * sizeof(struct pt_record), open_part);
     if (pt_book_open(&books.header, sites_at) != 0 || !pt_table_open_site(0) || pt_book_open(&books.strings, 1) != 0 ||
         open_record(0) != 0) {
         return -ENOMEM;
@@ -120,7 +169,17 @@ int pt_table_init(int rank)
     current = m;
     pt_table_records = record_of(&current, 0);
     pt_table_growths = (struct pt_growth *)((char *)current.table + growth_at);
+    if (pt_table_file_whole()) {
+        sign(current.table);
+    }
     return 0;
+}
+
+void pt_table_attach(struct pt_table *t)
+{
+    current = (struct map){.table = t};
+    pt_table_records = record_of(&current, 0);
+    pt_table_growths = (struct pt_growth *)((char *)t + t->growth_at);
 }
 
 struct pt_table *pt_table(void)

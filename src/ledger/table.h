@@ -136,6 +136,10 @@ struct pt_table {
     uint32_t records_most, sites_most;
     uint32_t other_site;    /* counts what came for rows that had been given to others meanwhile; 0: none so far */
     uint32_t doors_retired; /* bit i: a site of that door is no longer in the table */
+    uint32_t host, program; /* strings, where the table is kept in a file */
+    uint32_t cut_short;     /* the file had no room for all */
+    uint64_t
+        start_ticks; /* since the machine was started, as /proc/PID/stat has it: tells processes of a number apart */
     _Atomic uint32_t records, sites; /* used so far; number 0 is no record, site 0 is unknown */
     _Atomic uint64_t strings;
     uint64_t strings_most;
@@ -143,6 +147,9 @@ struct pt_table {
     _Atomic uint32_t misuses;
     struct pt_misuse misuse[PT_MISUSE_MOST];
 };
+
+/* Makes a table that somebody else wrote, and that was looked through, the one that is read here: table_load.h. */
+void pt_table_attach(struct pt_table *t);
 
 /* A fresh table and index for the current range. Returns 0 or -ENOMEM. */
 int pt_table_init(int rank);

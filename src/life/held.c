@@ -16,8 +16,8 @@
 
 #define QUICK_MOST ((size_t)64 << 20) /* bytes that are unlocked at the end: a millisecond or two */
 
-/* Python tells that it exits before it takes modules apart, which frees what sits in globals; whether the process ends with it
- * shows later. What was held then counts, if it does. */
+/* Python tells that it exits before it takes modules apart, which frees what sits in globals; whether the process ends
+ * with it shows later. What was held then counts, if it does. */
 enum { RUNNING, PYTHON_ENDS, PYTHON_ENDED, ENDS };
 static _Atomic int stage;
 static _Atomic bool counted, finished;
@@ -33,29 +33,6 @@ bool pt_held_begun(void)
     return atomic_load_explicit(&stage, memory_order_relaxed) != RUNNING;
 }
 
-/* Counts the live blocks into their sites' held ones, or into those of a copy. */
-static void count_into(struct pt_site *all, uint32_t sites)
-{
-    uint32_t records = atomic_load(&pt_table()->records);
-    for (uint32_t number = 0; number < sites; number++) {
-        PT_PUT(all[number].held, 0);
-        PT_PUT(all[number].held_bytes, 0);
-        PT_PUT(all[number].held_locked, 0);
-    }
-    for (uint32_t number = 1; number < records; number++) {
-        const struct pt_record *r = pt_table_record(number);
-        uint32_t row = pt_site_row(PT_GET(r->site));
-        if (PT_GET(r->state) == PT_LIVE && (PT_GET(r->flags) & PT_RELEASED) == 0 && row < sites) {
-            pt_counters_held(&all[row], r);
-        }
-    }
-    for (uint32_t number = 0; number < sites; number++) {
-        struct pt_site *s = &all[number];
-        uint64_t kept = s->held + PT_GET(s->reclaimed), made = PT_GET(s->allocated);
-        PT_PUT(s->freed, made > kept ? made - kept : 0); /* without the lock they may be of different moments */
-    }
-}
-
 /* Waits a tenth of a second for the lock at most, and then reads without it: usable in abort(). */
 static void count_held(void)
 {
@@ -64,7 +41,7 @@ static void count_held(void)
         (void)pt_drain_stop(PT_DRAIN_AT_THE_END);
         pt_upkeep_drain_stopped();
     }
-    count_into(pt_table_site(0), atomic_load(&pt_table()->sites));
+    pt_counters_count_held(pt_table_site(0), atomic_load(&pt_table()->sites));
     if (locked) {
         pt_drain_go();
         pt_lock_leave();
@@ -90,8 +67,8 @@ static void copy(struct pt_held_look *look)
     r->site = c->site;
     r->now_ns = pt_table_now();
     if (!atomic_load(&counted)) {
-        count_into(c->site, r->sites);
-        pt_growth_judge_all(c->site, r->sites);
+        pt_counters_count_held(c->site, r->sites);
+        pt_growth_judge_all(c->site, r->sites, r->now_ns);
     }
 }
 
@@ -133,7 +110,7 @@ static void snapshot(void)
     pt_background_stop(); /* a device's driver goes away before our destructor runs */
     pt_table()->exit_ns = pt_table()->now_ns = pt_table_now();
     count_held();
-    pt_growth_judge_all(pt_table_site(0), atomic_load(&pt_table()->sites));
+    pt_growth_judge_all(pt_table_site(0), atomic_load(&pt_table()->sites), pt_table_now());
     atomic_store(&counted, true);
     pt_python_gone();
 }

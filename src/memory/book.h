@@ -10,16 +10,16 @@
 
 struct pt_book {
     void *base;
-    size_t most;           /* bytes */
-    _Atomic size_t opened; /* of these: zero, and usable */
-    bool wiped;            /* in a forked child it reads as zero */
+    size_t most;                      /* bytes */
+    _Atomic size_t opened;            /* of these: zero, and usable */
+    int (*open)(void *p, size_t len); /* maps that much of it, zero */
 };
 
 /* Reserves the addresses. Returns 0 or -ENOMEM. */
 int pt_book_init(struct pt_book *b, size_t most);
 
-/* Over addresses that are reserved already, whole pages. */
-void pt_book_over(struct pt_book *b, void *base, size_t most, bool wiped);
+/* Over addresses that are reserved already, whole pages; `open` maps them. */
+void pt_book_over(struct pt_book *b, void *base, size_t most, int (*open)(void *p, size_t len));
 
 /* Makes at least so many bytes usable. Returns 0 or a negative errno. */
 int pt_book_open(struct pt_book *b, size_t bytes);

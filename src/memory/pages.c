@@ -1,9 +1,11 @@
 #include "memory/pages.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,10 +40,10 @@ static int advise(void *p, size_t len, int how)
     return syscall(SYS_madvise, p, len, how) == 0 ? 0 : -errno;
 }
 
-static int map_at(void *p, size_t len, int protection, int flags)
+static int map_file_at(void *p, size_t len, int protection, int flags, int fd, off_t offset)
 {
-    flags |= MAP_ANONYMOUS | MAP_NORESERVE | (by_mapping ? MAP_FIXED : MAP_FIXED_NOREPLACE);
-    char *got = mmap(p, len, protection, flags, -1, 0);
+    flags |= by_mapping ? MAP_FIXED : MAP_FIXED_NOREPLACE;
+    char *got = mmap(p, len, protection, flags, fd, offset);
     if (got == MAP_FAILED) {
         return -errno;
     }
@@ -50,6 +52,11 @@ static int map_at(void *p, size_t len, int protection, int flags)
         return -EEXIST;
     }
     return 0;
+}
+
+static int map_at(void *p, size_t len, int protection, int flags)
+{
+    return map_file_at(p, len, protection, flags | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 static uintptr_t far_away(void)
@@ -146,16 +153,44 @@ int pt_pages_open(void *p, size_t len, bool dumped)
     return error;
 }
 
-int pt_pages_open_book(void *p, size_t len, bool wiped)
+int pt_pages_open_book(void *p, size_t len)
 {
     int error = map_at(p, len, PROT_READ | PROT_WRITE, MAP_PRIVATE);
     if (error == 0) {
         (void)advise(p, len, MADV_DONTDUMP);
     }
-    if (error == 0 && wiped) {
+    return error;
+}
+
+int pt_pages_open_wiped_book(void *p, size_t len)
+{
+    int error = pt_pages_open_book(p, len);
+    if (error == 0) {
         (void)advise(p, len, MADV_WIPEONFORK);
     }
     return error;
+}
+
+int pt_pages_open_file(void *p, size_t len, int fd, off_t offset)
+{
+    /* What has no room on the disk would kill who writes it; so would going past the limit for files. */
+    struct rlimit most;
+    if (getrlimit(RLIMIT_FSIZE, &most) == 0 && (rlim_t)offset + len > most.rlim_cur) {
+        return -EFBIG;
+    }
+    if (fallocate(fd, 0, offset, (off_t)len) != 0) {
+        return -errno;
+    }
+    int error = map_file_at(p, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+    if (error == 0) {
+        (void)advise(p, len, MADV_DONTDUMP);
+    }
+    return error;
+}
+
+void pt_pages_renew(void *p, size_t len)
+{
+    (void)mmap(p, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
 void *pt_pages_scratch(size_t len)

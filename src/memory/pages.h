@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #define PT_PAGE ((size_t)4096)
 #define PT_HUGE ((size_t)2 << 20)
@@ -32,9 +33,19 @@ bool pt_pages_is_shared(const void *p);
  * in no core file unless `dumped`. -EEXIST: somebody else's memory lies there. */
 int pt_pages_open(void *p, size_t len, bool dumped);
 
-/* The same for book-keeping: zero, private, in no core file. `wiped`: in a forked child it reads as zero again, or
- * where the kernel cannot do that as a copy: nothing that a child does there reaches its parent. */
-int pt_pages_open_book(void *p, size_t len, bool wiped);
+/* The same for book-keeping: zero, private, in no core file. */
+int pt_pages_open_book(void *p, size_t len);
+
+/* In a forked child it reads as zero again, or where the kernel cannot do that as a copy: nothing that a child does
+ * there reaches its parent. */
+int pt_pages_open_wiped_book(void *p, size_t len);
+
+/* The same in a file, where the disk has room for it: what is written there is in the file at once, whatever becomes of
+ * the process. */
+int pt_pages_open_file(void *p, size_t len, int fd, off_t offset);
+
+/* Open pages become private ones that read as zero: for a forked child, in place of its parent's file. */
+void pt_pages_renew(void *p, size_t len);
 
 /* Memory for a moment, zero; NULL if there is none. Usable in a signal handler. */
 void *pt_pages_scratch(size_t len);
@@ -74,8 +85,8 @@ void pt_pages_discard(void *p, size_t len);
 /* Unlocks only: at exit, when other threads may still read. */
 void pt_pages_unlock_keep(void *p, size_t len);
 
-/* One page, zero. `wiped`: it reads as zero in every child made by fork, even one that runs no atfork handler; else the kernel
- * refused that, and a child has a copy. */
+/* One page, zero. `wiped`: it reads as zero in every child made by fork, even one that runs no atfork handler; else the
+ * kernel refused that, and a child has a copy. */
 void *pt_pages_owner_mark(bool *wiped);
 
 #endif

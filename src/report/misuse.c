@@ -1,7 +1,7 @@
 #include "report/misuse.h"
 
 #include "base/log.h"
-#include "trace/site.h"
+#include "ledger/place.h"
 
 static const char *const names[] = {
     [PT_MISUSE_TWICE] = "was freed already",
@@ -21,8 +21,7 @@ bool pt_misuse_count(const struct pt_misuse *m)
     struct pt_table *t = pt_table();
     uint32_t used = atomic_load(&t->misuses);
     for (uint32_t i = 0; i < used; i++) {
-        if (t->misuse[i].kind == m->kind && t->misuse[i].site == m->site &&
-            t->misuse[i].alloc_site == m->alloc_site) {
+        if (t->misuse[i].kind == m->kind && t->misuse[i].site == m->site && t->misuse[i].alloc_site == m->alloc_site) {
             PT_PUT(t->misuse[i].count, t->misuse[i].count + 1);
             return false;
         }
@@ -44,14 +43,14 @@ void pt_misuse_say(const struct pt_misuse *m, const void *address)
     struct pt_text t;
     pt_log_begin(&t, line, sizeof line);
     pt_text_add(&t, "warning: free(%p) %s; nothing was changed. Called from ", address, names[m->kind]);
-    pt_site_place(m->site, &t);
+    pt_place_of(m->site, &t);
     if (m->alloc_site != 0) {
         pt_text_add(&t, "; the block came from ");
-        pt_site_place(m->alloc_site, &t);
+        pt_place_of(m->alloc_site, &t);
     }
     if (m->release_site != 0) {
         pt_text_add(&t, "; last freed from ");
-        pt_site_place(m->release_site, &t);
+        pt_place_of(m->release_site, &t);
     }
     pt_log_end(&t);
 }

@@ -4,21 +4,22 @@
 #include "base/kept.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/path.h"
 #include "base/sandbox.h"
+#include "ledger/counters.h"
 #include "ledger/growth.h"
+#include "ledger/place.h"
 #include "report/misuse.h"
-#include "trace/site.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define SHOWN_MOST 20 /* sites a section: the rest is summed up */
 #define STACK_MOST 4  /* the user's own frames of a site that lost memory; half of that for one that held it */
-#define INDENT "                 "
+#define INDENT     "                 "
 
 /* What a section says of a site. */
 struct share {
@@ -58,6 +59,12 @@ static struct share share_of(const struct pt_report *r, uint32_t number, struct 
 static struct share held_and_rose(const struct pt_site *s)
 {
     return pt_growth_rose_often(s) ? held(s) : (struct share){0, 0, 0};
+}
+
+static struct share at_peak(const struct pt_site *s)
+{
+    struct pt_at_peak x = pt_counters_at_peak(&pt_table()->counters, s);
+    return (struct share){x.blocks, x.bytes, x.locked};
 }
 
 /* The sites of a section, those with the most locked bytes first; and the sum over all of them. */
@@ -132,7 +139,7 @@ static void write_kind(struct pt_text *out, const struct pt_site *s)
 static void write_frame(struct pt_text *out, const char *before, const struct pt_frame *f)
 {
     pt_text_add(out, INDENT "%s", before);
-    pt_site_frame(f, out);
+    pt_place_frame(f, out);
     pt_text_add(out, "\n");
 }
 
@@ -221,16 +228,17 @@ static __attribute__((noinline)) void write_reclaimed(const struct pt_report *r,
     write_rest(out, &c);
 }
 
-static __attribute__((noinline)) void write_held(const struct pt_report *r, struct pt_text *out)
+/* The sites of a section whose memory is not lost, and what they have in common. */
+static __attribute__((noinline)) void write_section(const struct pt_report *r, struct pt_text *out, const char *word,
+                                                    struct share (*of)(const struct pt_site *), const char *when)
 {
-    struct section c = collect(r, held);
+    struct section c = collect(r, of);
     if (c.sites == 0) {
         return;
     }
-    pt_text_add(out, "  HELD       ");
+    pt_text_add(out, "  %-10s ", word);
     write_share(out, &c.sum);
-    pt_text_add(out, " from %u site%s%s\n", c.sites, plural(c.sites),
-                r->ended ? ", alive when exit began: given back now" : ", alive now");
+    pt_text_add(out, " from %u site%s, %s\n", c.sites, plural(c.sites), when);
     for (unsigned i = 0; i < c.shown; i++) {
         struct pt_site copy;
         const struct pt_site *s = &copy; /* other threads may go on */
@@ -239,9 +247,11 @@ static __attribute__((noinline)) void write_held(const struct pt_report *r, stru
         write_share(out, &c.share[i]);
         pt_text_add(out, ", ");
         write_kind(out, s);
-        pt_text_add(out, ", oldest %T", since(r, s->oldest_ns));
-        if (pt_growth_rose_often(s)) {
-            write_rises(r, out, s);
+        if (of == held) {
+            pt_text_add(out, ", oldest %T", since(r, s->oldest_ns));
+            if (pt_growth_rose_often(s)) {
+                write_rises(r, out, s);
+            }
         }
         pt_text_add(out, "\n");
         write_stack(out, s, STACK_MOST / 2);
@@ -258,16 +268,16 @@ static uint64_t write_misused(const struct pt_report *r, struct pt_text *out)
         calls += times;
         pt_text_add(out, "  MISUSED    %u time%s: free() of an address that %s; nothing was changed\n" INDENT, times,
                     plural(times), pt_misuse_name(m->kind));
-        pt_site_place(m->site, out);
+        pt_place_of(m->site, out);
         pt_text_add(out, "\n");
         if (m->alloc_site != 0) {
             pt_text_add(out, INDENT "the block came from  ");
-            pt_site_place(m->alloc_site, out);
+            pt_place_of(m->alloc_site, out);
             pt_text_add(out, "\n");
         }
         if (m->release_site != 0) {
             pt_text_add(out, INDENT "it was freed at  ");
-            pt_site_place(m->release_site, out);
+            pt_place_of(m->release_site, out);
             pt_text_add(out, "\n");
         }
     }
@@ -287,8 +297,9 @@ static void write_first_line(const struct pt_report *r, struct pt_text *out, uns
 {
     const struct pt_table *t = pt_table();
     const struct pt_counters *c = r->counters;
-    pt_text_add(out, t->rank >= 0 ? "pintensor: rank %d (pid %d): " : "pintensor: pid %d: ",
-                t->rank >= 0 ? t->rank : t->pid, t->pid);
+    pt_text_add(out,
+                t->rank >= 0 ? "pintensor: rank %d (pid %d): " : "pintensor: pid %d: ", t->rank >= 0 ? t->rank : t->pid,
+                t->pid);
     if (losing > 0) {
         pt_text_add(out, "%u site%s pinned memory", losing, losing == 1 ? " loses" : "s lose");
     } else {
@@ -312,11 +323,14 @@ static void write_last_line(const struct pt_report *r, struct pt_text *out)
     const struct pt_counters *c = r->counters;
     bool torch = used(r, PT_DOOR_TORCH), others = used(r, PT_DOOR_DEEPSPEED) || used(r, PT_DOOR_C);
     pt_text_add(out, "  The same peak takes %B under stock %s", c->at_peak_stock,
-                !torch ? "DeepSpeed" : others ? "DeepSpeed and torch" : "torch");
+                !torch   ? "DeepSpeed"
+                : others ? "DeepSpeed and torch"
+                         : "torch");
     if (!torch) {
         pt_text_add(out, ", %B rounded to powers of two", c->at_peak_pow2);
     }
-    pt_text_add(out, ". %N of %N block%s came from memory locked before.\n", c->reused, c->allocated, plural(c->allocated));
+    pt_text_add(out, ". %N of %N block%s came from memory locked before.\n", c->reused, c->allocated,
+                plural(c->allocated));
     if (c->pageable > 0) {
         pt_text_add(out, "  %N block%s could not be locked and stayed pageable (PINTENSOR_ON_LIMIT=pageable).\n",
                     c->pageable, plural(c->pageable));
@@ -328,7 +342,13 @@ unsigned pt_report_write(const struct pt_report *r, struct pt_text *out)
     write_first_line(r, out, count(r, lost));
     write_growing(r, out);
     write_reclaimed(r, out);
-    write_held(r, out);
+    write_section(r, out, "HELD", held,
+                  r->ended    ? "alive when exit began: given back now"
+                  : r->killed ? "alive when it was killed"
+                              : "alive now");
+    if (r->peak) {
+        write_section(r, out, "PEAK", at_peak, "when most was alive");
+    }
     uint64_t misused = write_misused(r, out);
     write_last_line(r, out);
     return (count(r, growing) > 0 ? PT_FAIL_GROWING : 0u) | (count(r, reclaimed) > 0 ? PT_FAIL_RECLAIMED : 0u) |
@@ -358,38 +378,8 @@ void pt_report_of_table(struct pt_report *r)
                             .ended = t->exit_ns != 0};
 }
 
-/* Where a relative PINTENSOR_REPORT begins: the program may change its directory before it ends. */
-static char directory[4096];
-
-__attribute__((constructor)) static void remember_directory(void)
-{
-    const char *pattern = secure_getenv("PINTENSOR_REPORT");
-    if (pattern != NULL && pattern[0] != '\0' && pattern[0] != '/' && getcwd(directory, sizeof directory) == NULL) {
-        directory[0] = '\0';
-    }
-}
-
-static void write_path(struct pt_text *t, const char *pattern)
-{
-    if (pattern[0] != '/' && directory[0] != '\0') {
-        pt_text_add(t, "%s/", directory);
-    }
-    for (const char *p = pattern; *p != '\0'; p++) {
-        if (p[0] == '%' && p[1] == 'p') {
-            pt_text_add(t, "%d", pt_table()->pid);
-            p++;
-        } else if (p[0] == '%' && p[1] == 'r') {
-            pt_text_add(t, "%d", pt_table()->rank >= 0 ? pt_table()->rank : 0);
-            p++;
-        } else {
-            char one[2] = {*p, '\0'};
-            pt_text_add(t, "%s", one);
-        }
-    }
-}
-
 static struct pt_kept kept;
-static char path[2 * sizeof directory]; /* empty: it goes to stderr */
+static char path[PT_PATH_MOST]; /* empty: it goes to stderr */
 
 /* A pipe without a reader is an error, and no terminal becomes this process's. */
 static int open_file(void)
@@ -403,7 +393,7 @@ static bool name_file(void)
     struct pt_text t;
     pt_text_init(&t, path, sizeof path, -1);
     if (pattern[0] != '\0') {
-        write_path(&t, pattern);
+        pt_path_add(&t, pattern, pt_table()->pid, pt_table()->rank);
     }
     return pattern[0] != '\0';
 }

@@ -13,7 +13,9 @@ struct pt_report {
     const struct pt_misuse *misuse;
     uint32_t sites, misuses;
     uint64_t now_ns;
-    bool ended; /* exit has begun */
+    bool ended;  /* exit has begun */
+    bool killed; /* the process is gone, and exit never began */
+    bool peak;   /* who held memory at the peak is told too */
 };
 
 /* The table itself. */

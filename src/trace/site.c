@@ -213,23 +213,3 @@ uint32_t pt_site_freeing(const void *caller)
 {
     return pt_option(PT_OPTION_STACK) == PT_STACK_OFF ? 0 : here_small(caller, 1, false);
 }
-
-void pt_site_frame(const struct pt_frame *f, struct pt_text *out)
-{
-    pt_text_add(out, f->line > 0 ? "%s:%u" : "%s", pt_table_string(f->file), f->line);
-    pt_text_add(out, "  %s", pt_table_string(f->function));
-}
-
-void pt_site_place(uint32_t number, struct pt_text *out)
-{
-    const struct pt_site *s = pt_table_site(number);
-    int top = pt_site_store_top(s);
-    if (number == 0 || !pt_table_site_is(number)) {
-        pt_text_add(out, "an unknown place");
-    } else if (top < 0) {
-        pt_text_add(out, "%s %s", pt_table_string(s->object), pt_table_string(s->symbol));
-    } else {
-        const struct pt_frame *f = &s->frames[top];
-        pt_site_frame(f, out);
-    }
-}

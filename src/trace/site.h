@@ -22,11 +22,4 @@ uint32_t pt_site_here(const void *caller, size_t bytes);
 /* The same for a call that gives back: never waits, and is content with the nearest native symbol. */
 uint32_t pt_site_freeing(const void *caller);
 
-/* One frame: "train.py:41  collect"; a native one: "libfoo.so  bar+0x12". */
-struct pt_frame;
-void pt_site_frame(const struct pt_frame *f, struct pt_text *out);
-
-/* The place in one phrase: "train.py:41 collect". */
-void pt_site_place(uint32_t number, struct pt_text *out);
-
 #endif

@@ -2,6 +2,7 @@
 
 #include "ledger/counters.h"
 #include "ledger/growth.h"
+#include "ledger/place.h"
 #include "pool/drain.h"
 #include "pool/lock.h"
 
@@ -30,16 +31,6 @@ void pt_site_store_init(void)
         memset(&store, 0, sizeof store);
     }
     pthread_mutex_init(&store.mutex, NULL);
-}
-
-int pt_site_store_top(const struct pt_site *s)
-{
-    for (unsigned i = 0; i < s->frames_count; i++) {
-        if ((s->library >> i & 1) == 0) {
-            return (int)i;
-        }
-    }
-    return s->frames_count > 0 ? 0 : -1;
 }
 
 /* The first row that is kept back. */
@@ -302,7 +293,7 @@ static uint32_t enter_new(struct pt_site *s, uint16_t *free_list, uint32_t end)
 /* The nearest line alone. */
 static void shorten(struct pt_site *s)
 {
-    int top = pt_site_store_top(s);
+    int top = pt_place_top(s);
     if (top >= 0) {
         s->frames[0] = s->frames[top];
         s->library = s->library >> top & 1;

@@ -1,7 +1,7 @@
 /* The table's rows of sites, by what they say: two stacks that would read alike in the report are one site. When the
- * rows or the strings run out, sites with nothing alive, lost or there at the peak lose their rows, the longest idle first. Where
- * that is not enough, a stack is told by its nearest line alone, and at last all others are one site: no block goes
- * uncounted. */
+ * rows or the strings run out, sites with nothing alive, lost or there at the peak lose their rows, the longest idle
+ * first. Where that is not enough, a stack is told by its nearest line alone, and at last all others are one site: no
+ * block goes uncounted. */
 #ifndef PT_SITE_STORE_H
 #define PT_SITE_STORE_H
 
@@ -22,8 +22,5 @@ uint32_t pt_site_store_name(const char *s);
 /* The site that says the same, or a row of its own; never 0, unless the era is over: then its strings have to be named
  * once more. May shorten it. */
 uint32_t pt_site_store_enter(struct pt_site *site, uint32_t era);
-
-/* Which frame to show first: the user's own innermost, else the innermost; -1 if there is none. */
-int pt_site_store_top(const struct pt_site *site);
 
 #endif

@@ -21,6 +21,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 failed=0
+exec 3>&1
 
 check() { # NAME COMMAND…   what COMMAND prints is shown only when it fails
     local name="deepspeed $version: $1"
@@ -32,6 +33,21 @@ check() { # NAME COMMAND…   what COMMAND prints is shown only when it fails
         sed 's/^/# /' "$work/said"
         failed=1
     fi
+}
+
+# A thread of gloo that drops the last reference to a tensor while Python ends is stopped inside a destructor, and the process
+# aborts: "terminate called without an active exception", about one job in forty on a busy machine. All steps are done by
+# then. Such a job gets a second try; one that aborts again, or sooner, or otherwise, has failed.
+ends_well() { # LIB|'' DIR
+    local status=0
+    run_job "$version" "$1" "$2" || status=$?
+    if ((status == 250)) && [[ $(job_losses "$2" | wc -l) == 12 ]] &&
+        grep -q '^terminate called without an active exception' "$2/err"; then
+        echo "# $(basename "$2"): aborted while Python ended, after its last step; once more" >&3
+        run_job "$version" "$1" "$2"
+        return
+    fi
+    return "$status"
 }
 
 same_losses() {
@@ -57,8 +73,8 @@ names() { # RANK KIND MARKER FUNCTION
     return 1
 }
 
-check 'the stock job ends well' run_job "$version" '' "$work/stock"
-check 'the preloaded job ends well' run_job "$version" "$lib" "$work/ours"
+check 'the stock job ends well' ends_well '' "$work/stock"
+check 'the preloaded job ends well' ends_well "$lib" "$work/ours"
 check 'the losses are the same, bit for bit' same_losses
 for rank in 0 1; do
     check "rank $rank: collect, which keeps every tensor, is growing" names "$rank" GROWING grows collect

@@ -1,0 +1,44 @@
+#include "base/path.h"
+
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+static char directory[4096];
+
+__attribute__((constructor)) static void remember_directory(void)
+{
+    if (getcwd(directory, sizeof directory) == NULL) {
+        directory[0] = '\0';
+    }
+}
+
+void pt_path_add_host(struct pt_text *t)
+{
+    struct utsname host;
+    if (uname(&host) != 0) {
+        return;
+    }
+    host.nodename[strcspn(host.nodename, "./")] = '\0';
+    pt_text_add(t, "%s", host.nodename);
+}
+
+void pt_path_add(struct pt_text *t, const char *pattern, int pid, int rank)
+{
+    if (pattern[0] != '/' && directory[0] != '\0') {
+        pt_text_add(t, "%s/", directory);
+    }
+    for (const char *p = pattern; *p != '\0'; p++) {
+        char what = p[0] == '%' ? p[1] : '\0';
+        if (what == 'p' || what == 'r') {
+            pt_text_add(t, "%d", what == 'p' ? pid : rank >= 0 ? rank : 0);
+        } else if (what == 'h') {
+            pt_path_add_host(t);
+        } else {
+            what = '\0';
+            char one[2] = {*p, '\0'};
+            pt_text_add(t, "%s", one);
+        }
+        p += what != '\0';
+    }
+}

@@ -1,0 +1,16 @@
+/* Paths that options name. A relative one begins where the program was started: it may change its directory before the
+ * path is used. */
+#ifndef PT_PATH_H
+#define PT_PATH_H
+
+#include "base/text.h"
+
+#define PT_PATH_MOST 8192
+
+/* Adds the path; %p in it is the pid, %r the rank (0 if there is none), %h the host's name. */
+void pt_path_add(struct pt_text *t, const char *pattern, int pid, int rank);
+
+/* The host's name, without its domain. */
+void pt_path_add_host(struct pt_text *t);
+
+#endif

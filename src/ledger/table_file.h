@@ -1,0 +1,27 @@
+/* The table in a file that outlives the process (PINTENSOR_DIR): one file a process. A forked child has none of its
+ * parent's. */
+#ifndef PT_TABLE_FILE_H
+#define PT_TABLE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Makes this process's file, if one is asked for; one line if that cannot be. */
+void pt_table_file_begin(int pid, int rank);
+
+/* Maps a part of it over reserved addresses. False: there is no file, or no room for more (one line), from now on. */
+bool pt_table_file_map(void *p, size_t len, off_t offset);
+
+/* Whether there is one, and all that was asked for is in it. */
+bool pt_table_file_whole(void);
+
+/* When a process was started, in clock ticks since the machine was: /proc/PID/stat. 0: there is none, or nobody knows.
+ */
+uint64_t pt_table_file_start_ticks(int pid);
+
+/* In a forked child. */
+void pt_table_file_forget(void);
+
+#endif

@@ -1,0 +1,135 @@
+#include "ledger/table_load.h"
+
+#include "base/dtype.h"
+#include "memory/pages.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LARGEST ((off_t)4 << 30)
+
+/* Whether `count` things of `size` bytes lie in the file from `at` on, all of them aligned. */
+static bool lies_within(uint64_t at, uint64_t count, uint64_t size, uint64_t len)
+{
+    return at <= len && at % sizeof(uint64_t) == 0 && count <= (len - at) / size;
+}
+
+static int check_header(const struct pt_table *t, size_t len)
+{
+    if (len < sizeof *t || t->magic != PT_TABLE_MAGIC) {
+        return -ENODATA;
+    }
+    if (t->version != PT_TABLE_VERSION || t->header_size != sizeof *t || t->record_size != sizeof(struct pt_record) ||
+        t->site_size != sizeof(struct pt_site)) {
+        return -EPROTO;
+    }
+    bool whole = t->sites >= 1 && t->sites <= t->sites_most && t->sites <= 1u << PT_SITE_BITS &&
+                 lies_within(t->sites_at, t->sites, sizeof(struct pt_site), len) &&
+                 lies_within(t->growth_at, t->sites, sizeof(struct pt_growth), len) && t->strings >= 1 &&
+                 t->strings <= t->strings_most && lies_within(t->strings_at, t->strings, 1, len) && t->records >= 1 &&
+                 lies_within(t->records_at, 0, 1, len) && t->misuses <= PT_MISUSE_MOST;
+    return whole ? 0 : -EINVAL;
+}
+
+/* Names come from the program: what would steer a terminal is not printed. */
+static void clean_strings(char *s, uint64_t len)
+{
+    for (uint64_t i = 0; i < len; i++) {
+        if (((unsigned char)s[i] < ' ' && s[i] != '\0') || s[i] == 0x7f) {
+            s[i] = '?';
+        }
+    }
+    s[0] = s[len - 1] = '\0';
+}
+
+static void clean_string(const struct pt_table *t, uint32_t *offset)
+{
+    *offset = *offset < t->strings ? *offset : 0;
+}
+
+static void clean_site(const struct pt_table *t, struct pt_site *s)
+{
+    s->frames_count = s->frames_count <= PT_SITE_FRAMES ? s->frames_count : 0;
+    clean_string(t, &s->symbol);
+    clean_string(t, &s->object);
+    for (unsigned i = 0; i < PT_SITE_FRAMES; i++) {
+        clean_string(t, &s->frames[i].file);
+        clean_string(t, &s->frames[i].function);
+    }
+    s->dtype = pt_dtype_size(s->dtype) > 0 ? s->dtype : PT_DTYPE_NONE;
+    s->door = s->door < PT_DOOR_COUNT ? s->door : PT_DOOR_C;
+}
+
+static void clean_misuse(const struct pt_table *t, struct pt_misuse *m)
+{
+    m->kind = m->kind <= PT_MISUSE_MANAGER ? m->kind : PT_MISUSE_FOREIGN;
+    m->site = m->site < t->sites ? m->site : 0;
+    m->alloc_site = m->alloc_site < t->sites ? m->alloc_site : 0;
+    m->release_site = m->release_site < t->sites ? m->release_site : 0;
+}
+
+int pt_table_load_bytes(void *bytes, size_t len)
+{
+    struct pt_table *t = bytes;
+    int error = check_header(t, len);
+    if (error != 0) {
+        return error;
+    }
+    /* A process that ran out of room in its file kept further records for itself. */
+    uint64_t room = (len - t->records_at) / sizeof(struct pt_record);
+    if (t->records > room) {
+        t->records = (uint32_t)room;
+        t->cut_short = 1;
+    }
+    clean_strings((char *)bytes + t->strings_at, t->strings);
+    struct pt_site *sites = (struct pt_site *)((char *)bytes + t->sites_at);
+    for (uint32_t i = 0; i < t->sites; i++) {
+        clean_site(t, &sites[i]);
+    }
+    struct pt_growth *growths = (struct pt_growth *)((char *)bytes + t->growth_at);
+    for (uint32_t i = 0; i < t->sites; i++) {
+        growths[i].windows = growths[i].windows <= PT_GROWTH_WINDOWS ? growths[i].windows : 0;
+    }
+    for (uint32_t i = 0; i < t->misuses; i++) {
+        clean_misuse(t, &t->misuse[i]);
+    }
+    clean_string(t, &t->host);
+    clean_string(t, &t->program);
+    pt_table_attach(t);
+    return 0;
+}
+
+int pt_table_load(int fd)
+{
+    static void *loaded;
+    static size_t loaded_len;
+    struct stat about;
+    if (fstat(fd, &about) != 0) {
+        return -errno;
+    }
+    if (!S_ISREG(about.st_mode) || about.st_size < (off_t)sizeof(struct pt_table) || about.st_size > LARGEST) {
+        return -ENODATA;
+    }
+    size_t len = (size_t)about.st_size, got = 0;
+    void *bytes = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (bytes == MAP_FAILED) {
+        return -errno;
+    }
+    ssize_t n;
+    while (got < len && (n = pread(fd, (char *)bytes + got, len - got, (off_t)got)) > 0) {
+        got += (size_t)n;
+    }
+    int error = got == len ? pt_table_load_bytes(bytes, len) : n < 0 ? -errno : -EINVAL;
+    if (error != 0) {
+        munmap(bytes, len);
+        return error;
+    }
+    if (loaded != NULL) {
+        munmap(loaded, loaded_len);
+    }
+    loaded = bytes;
+    loaded_len = len;
+    return 0;
+}
