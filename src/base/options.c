@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 
@@ -142,40 +143,101 @@ static const char *keep(unsigned o, const char *value)
     return to;
 }
 
-void pt_options_load(char **environment)
+static void reset(void)
 {
     for (unsigned o = 0; o < PT_OPTION_COUNT; o++) {
         set.text[o] = options[o].value;
         set.given[o] = false;
         (void)parse(o, options[o].value, &set.number[o]);
     }
-    if (getauxval(AT_SECURE) != 0) {
-        environment = NULL; /* that of somebody who has fewer rights than the program */
+}
+
+static void take(unsigned o, const char *value)
+{
+    uint64_t number = 0;
+    if (parse(o, value, &number)) {
+        set.number[o] = number;
+        set.given[o] = true;
+        set.text[o] = options[o].kind == PT_KIND_TEXT ? keep(o, value) : value;
+    } else {
+        complain_value(o, value);
     }
+}
+
+/* The option that an entry of the environment sets, or PT_OPTION_COUNT, and how long its name is; false: it is not for
+ * us. */
+static bool is_ours(const char *entry, unsigned *o, size_t *len)
+{
+    if (strncmp(entry, PREFIX, sizeof PREFIX - 1) != 0) {
+        return false;
+    }
+    entry += sizeof PREFIX - 1;
+    *len = strcspn(entry, "=");
+    for (*o = 0; *o < PT_OPTION_COUNT; (*o)++) {
+        if (strlen(options[*o].name) == *len && strncmp(options[*o].name, entry, *len) == 0) {
+            break;
+        }
+    }
+    return true;
+}
+
+void pt_options_load(char **environment)
+{
+    unsigned o;
+    size_t len;
+    reset();
     for (; environment != NULL && *environment != NULL; environment++) {
-        const char *entry = *environment;
-        if (strncmp(entry, PREFIX, sizeof PREFIX - 1) != 0) {
-            continue;
+        if (is_ours(*environment, &o, &len)) {
+            const char *name = *environment + sizeof PREFIX - 1;
+            if (o == PT_OPTION_COUNT) {
+                complain_name(name, len);
+            } else {
+                take(o, name + len + (name[len] == '='));
+            }
         }
-        entry += sizeof PREFIX - 1;
-        size_t len = strcspn(entry, "=");
-        unsigned o = 0;
-        while (o < PT_OPTION_COUNT && (strlen(options[o].name) != len || strncmp(options[o].name, entry, len) != 0)) {
-            o++;
+    }
+}
+
+/* Names that mean nothing, as they were when the library was loaded: later another thread may be changing the
+ * environment, which only getenv() may be asked about then, by name. */
+static struct {
+    char name[4][128];
+    unsigned count;
+} unknown;
+
+__attribute__((constructor)) static void note_unknown(void)
+{
+    unsigned o;
+    size_t len;
+    for (char **entry = environ; entry != NULL && *entry != NULL; entry++) {
+        if (is_ours(*entry, &o, &len) && o == PT_OPTION_COUNT &&
+            unknown.count < sizeof unknown.name / sizeof unknown.name[0]) {
+            char *to = unknown.name[unknown.count++];
+            len = len < sizeof unknown.name[0] - 1 ? len : sizeof unknown.name[0] - 1;
+            memcpy(to, *entry + sizeof PREFIX - 1, len);
+            to[len] = '\0';
         }
-        if (o == PT_OPTION_COUNT) {
-            complain_name(entry, len);
-            continue;
+    }
+}
+
+void pt_options_load_own(void)
+{
+    reset();
+    if (getauxval(AT_SECURE) != 0) {
+        return; /* the environment is that of somebody who has fewer rights than the program */
+    }
+    for (unsigned o = 0; o < PT_OPTION_COUNT; o++) {
+        char name[64];
+        struct pt_text t;
+        pt_text_init(&t, name, sizeof name, -1);
+        pt_text_add(&t, "%s%s", PREFIX, options[o].name);
+        const char *value = getenv(name);
+        if (value != NULL) {
+            take(o, value);
         }
-        const char *value = entry + len + (entry[len] == '=');
-        uint64_t number;
-        if (parse(o, value, &number)) {
-            set.number[o] = number;
-            set.given[o] = true;
-            set.text[o] = options[o].kind == PT_KIND_TEXT ? keep(o, value) : value;
-        } else {
-            complain_value(o, value);
-        }
+    }
+    for (unsigned i = 0; i < unknown.count; i++) {
+        complain_name(unknown.name[i], strlen(unknown.name[i]));
     }
 }
 

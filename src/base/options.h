@@ -26,9 +26,12 @@ enum { PT_VERBOSE_OFF, PT_VERBOSE_ON };
 enum { PT_TORCH_ON, PT_TORCH_OFF };
 enum { PT_RECLAIM_DROP, PT_RECLAIM_FREE, PT_RECLAIM_EXIT };
 
-/* Reads `environment` (as environ), unless the program has rights that its caller has not. Complaints go to stderr.
- * Called once, before any other thread of ours. */
+/* Reads `environment` (as environ). Complaints go to stderr. Called once, before any other thread of ours. */
 void pt_options_load(char **environment);
+
+/* Reads this process's own environment, unless the program has rights that its caller has not: values as they are now,
+ * by getenv(); names that are none as they were when the library was loaded. */
+void pt_options_load_own(void);
 
 /* CHOICE: index of the value; SET: bits; NUMBER: the number. */
 uint64_t pt_option(enum pt_option option);

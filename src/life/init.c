@@ -91,7 +91,7 @@ static _Atomic bool options_read; /* ahead of setting up */
 bool pt_init_wanted(void)
 {
     if (!pt_owner_owns() && !options_read) {
-        pt_options_load(environ);
+        pt_options_load_own();
         options_read = true;
     }
     return pt_option_enabled();
@@ -112,7 +112,7 @@ int pt_init(void)
     case PT_OWNER_YOURS: break;
     }
     if (!atomic_exchange(&options_read, false)) {
-        pt_options_load(environ);
+        pt_options_load_own();
     }
     int error = pt_option_enabled() ? set_up() : -ENODEV;
     if (error == -ENOSYS) {
