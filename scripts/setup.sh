@@ -3,7 +3,8 @@
 # scripts/bench. Source it; nothing happens until a function is called. Each one does only what is
 # still missing, so that a second call costs next to nothing.
 #
-#   setup_packages [tests]    the compiler, autotools and headers; with `tests`, what only tests use
+#   setup_packages [tests|long]   the compiler, autotools and headers; with `tests`, what only tests use;
+#                             with `long`, what only scripts/test --long uses
 #   setup_python              a venv with torch and DeepSpeed, in the cache
 #   setup_ops VERSION         the DeepSpeed ops that the job loads, compiled once
 #   setup_build [DIR [ARG…]]  configure (with ARGs) and make in DIR, ./build unless told
@@ -89,6 +90,7 @@ missing_packages_() { # [tests]
     [[ $tests != tests ]] ||
         from+=([clang]=clang [strace]=strace [clang-format]=clang-format [capsh]=libcap2-bin
             [unshare]=util-linux [musl-gcc]=musl-tools [cmake]=cmake)
+    [[ $tests != long ]] || from+=([clang]=clang [valgrind]=valgrind [gcovr]=gcovr)
     for command in "${!from[@]}"; do
         have_ "$command" || echo "${from[$command]}"
     done
@@ -98,6 +100,8 @@ missing_packages_() { # [tests]
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     python_h_ || echo python3-dev
     [[ $tests != tests ]] || pkg-config --exists check 2>/dev/null || echo check
+    [[ $tests != long ]] || echo 'int main(void) {}' | clang -fsanitize=fuzzer-no-link,address -x c -o /dev/null - 2>/dev/null ||
+        echo "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
 }
 
 as_root_() { if [[ $EUID == 0 ]]; then "$@"; else sudo -n "$@"; fi; }

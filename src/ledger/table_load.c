@@ -4,16 +4,17 @@
 #include "memory/pages.h"
 
 #include <errno.h>
+#include <stdalign.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define LARGEST ((off_t)4 << 30)
 
-/* Whether `count` things of `size` bytes lie in the file from `at` on, all of them aligned. */
-static bool lies_within(uint64_t at, uint64_t count, uint64_t size, uint64_t len)
+/* Whether `count` things of `size` bytes lie from `at` on, aligned, and end before `end`. */
+static bool lies_before(uint64_t at, uint64_t count, uint64_t size, uint64_t align, uint64_t end)
 {
-    return at <= len && at % sizeof(uint64_t) == 0 && count <= (len - at) / size;
+    return at <= end && at % align == 0 && count <= (end - at) / size;
 }
 
 static int check_header(const struct pt_table *t, size_t len)
@@ -25,11 +26,13 @@ static int check_header(const struct pt_table *t, size_t len)
         t->site_size != sizeof(struct pt_site)) {
         return -EPROTO;
     }
-    bool whole = t->sites >= 1 && t->sites <= t->sites_most && t->sites <= 1u << PT_SITE_BITS &&
-                 lies_within(t->sites_at, t->sites, sizeof(struct pt_site), len) &&
-                 lies_within(t->growth_at, t->sites, sizeof(struct pt_growth), len) && t->strings >= 1 &&
-                 t->strings <= t->strings_most && lies_within(t->strings_at, t->strings, 1, len) && t->records >= 1 &&
-                 lies_within(t->records_at, 0, 1, len) && t->misuses <= PT_MISUSE_MOST;
+    /* In this order: none lies over another. */
+    bool whole =
+        t->sites_at >= sizeof *t && t->sites >= 1 && t->sites <= 1u << PT_SITE_BITS &&
+        lies_before(t->sites_at, t->sites, sizeof(struct pt_site), alignof(struct pt_site), t->growth_at) &&
+        lies_before(t->growth_at, t->sites, sizeof(struct pt_growth), alignof(struct pt_growth), t->strings_at) &&
+        t->strings >= 1 && lies_before(t->strings_at, t->strings, 1, 1, t->records_at) && t->records >= 1 &&
+        lies_before(t->records_at, 0, 1, alignof(struct pt_record), len) && t->misuses <= PT_MISUSE_MOST;
     return whole ? 0 : -EINVAL;
 }
 
