@@ -28,6 +28,7 @@ check_suites = \
 	tests/check_chunks_random
 preload_tests = \
 	tests/cli.sh \
+	tests/docs.sh \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
 	tests/preload_limits.sh \
@@ -148,6 +149,7 @@ EXTRA_DIST += \
 	tests/python/module.py \
 	tests/python/pinned_tests.py \
 	tests/python/pin.py \
+	tests/python/train.py \
 	tests/python/subinterpreter.py \
 	tests/python/gil.py \
 	tests/python/leaf.py \

@@ -1,6 +1,6 @@
 /* Telling a leak that goes on from memory that is merely held. A site grows if, visit after visit, more of its blocks
  * stay alive than ever before, and this goes on until its last visits. What counts is its own visits and how many
- * blocks stayed, not bytes and, as far as can be, not the clock: README.md says the rule and what it cannot tell.
+ * blocks stayed, not bytes and, as far as can be, not the clock: docs/reading.md says the rule and what it cannot tell.
  *
  * A visit is a run of allocations by one site, ended by another site's turn, or once the program has spent
  * PT_GROWTH_PAUSE between them. The site keeps the history of its visits in windows of equally many: when all are full,
