@@ -33,6 +33,7 @@ preload_tests = \
 	tests/preload_limits.sh \
 	tests/preload_memory.sh \
 	tests/preload_table.sh \
+	tests/report.sh \
 	tests/preload_lifetime.sh \
 	tests/preload_dtypes.sh \
 	tests/preload_symbolic.sh \

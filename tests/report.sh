@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# `pintensor report` for programs: JSON and what else is made of the tables of one process or of many.
+# shellcheck disable=SC2154 # capture() sets status, out and err
+. "$(dirname "$0")/lib.sh"
+lockable 64 || skip 'this machine does not let a process lock 64 MiB (ulimit -l unlimited)'
+compile keeps.c keeps -rdynamic -fno-optimize-sibling-calls -ldl
+pintensor=$top_builddir/pintensor
+export PINTENSOR_REPORT=/dev/null
+report() { capture "$pintensor" report "$@"; }
+
+# keeps NAME HOW [RANK]: a table in directory NAME
+keeps() { RANK=${3-} PINTENSOR_DIR=$work/$1 run "$work/keeps" "$2"; }
+# json EXPRESSION: of the last report, as `r`; `by(f)` is the sum of something over all sites.
+json() {
+    "$python" -c '
+import json, sys
+r = json.load(open(sys.argv[1]))
+by = lambda f: sum(f(s) for s in r["sites"])
+place = lambda s: s["symbol"].split("+")[0]
+print(eval(sys.argv[2]))' "$work/out" "$1" 2>&1
+}
+for rank in 0 1 2; do keeps ranks returns $rank; done
+keeps single killed
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+report --json "$work/ranks"
+is 'json: read' "$status $err" '0 '
+"$python" -m json.tool "$work/out" >/dev/null && ok 'json: it is JSON' || not_ok 'json: it is JSON'
+is 'json: version' "$(json 'r["format"], r["version"]')" "('pintensor report', 1)"
+is 'json: ranks' "$(json 'sorted(p["rank"] for p in r["processes"])')" '[0, 1, 2]'
+is 'json: how they ended' "$(json '{p["state"] for p in r["processes"]}')" "{'ended'}"
+is 'json: what was held' "$(json 'r["processes"][1]["held"]["blocks"], r["processes"][1]["held"]["bytes"]')" "(2, $(((2 << 20) + 3000)))"
+is 'json: one site for all ranks' "$(json 'sorted((place(s), len(s["in"])) for s in r["sites"])')" \
+    "[('at_the_peak', 3), ('until_the_end', 3), ('until_the_end', 3)]"
+is 'json: sums over ranks' "$(json 'by(lambda s: s.get("held", {}).get("bytes", 0))')" "$((3 * ((2 << 20) + 3000)))"
+is 'json: who had most comes first' "$(json '[place(s) for s in r["sites"]][0]')" at_the_peak
+is 'json: the peak' "$(json 'r["processes"][0]["at_peak"]["asked"]')" "$(((22 << 20) + 3000))"
+ids=$(json 'sorted(s["id"] for s in r["sites"])')
+report --json "$work/single"
+is 'json: killed' "$(json 'r["processes"][0]["state"], r["processes"][0]["rank"]')" "('killed', None)"
+is 'json: ids are those of another run' "$(json 'sorted(s["id"] for s in r["sites"])')" "$ids"
+table=$(echo "$work"/single/*.table)
+
+# Names with what JSON must escape, and bytes that are no UTF-8: the program's name, in place of its own. 5 bytes.
+renamed() { # TO   writes $work/renamed.table
+    "$python" - "$table" "$work/renamed.table" "$1" <<'END'
+import os, sys
+t = open(sys.argv[1], "rb").read()
+to = os.fsencode(sys.argv[3])
+assert len(to) == 5
+open(sys.argv[2], "wb").write(t.replace(b"\0keeps\0", b"\0" + to + b"\0"))
+END
+}
+renamed $'"\\\n<\xff'
+report --json "$work/renamed.table"
+is 'json: names are escaped' "$(json 'ascii(r["processes"][0]["program"])')" "'\"\\\\?<\\ufffd'"
+lacks 'json: it may stand in a page' "$out" '<'
+renamed $'\xe2\x82 \xc0\xaf'
+report --json "$work/renamed.table"
+is 'json: bad UTF-8 becomes U+FFFD' "$(json 'ascii(r["processes"][0]["program"])')" "'\\ufffd\\ufffd \\ufffd\\ufffd'"
+
+report --json "$work/ranks" "$work/none"
+has 'json: something is missing: said' "$status $err" "1 pintensor: $work/none: No such file or directory"
+is 'json: and the others are told of' "$(json 'len(r["processes"])')" 3
+
+# --- what is typed -----------------------------------------------------------------------------------
+
+refuses() { # NAME TEXT ARGUMENT…
+    local name=$1 text=$2
+    shift 2
+    report "$@"
+    is "$name: refused" "$status $out" '2 '
+    is "$name: says" "$err" "pintensor: $text"
+}
+refuses nothing 'report on what? Try: pintensor report DIRECTORY'
+refuses 'an option' '--jsn is no option of report; see pintensor --help' "$work/ranks" --jsn
+finish
