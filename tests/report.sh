@@ -64,6 +64,30 @@ report --json "$work/ranks" "$work/none"
 has 'json: something is missing: said' "$status $err" "1 pintensor: $work/none: No such file or directory"
 is 'json: and the others are told of' "$(json 'len(r["processes"])')" 3
 
+# --- folded stacks --------------------------------------------------------------------------------
+
+report --folded "$work/single"
+is 'folded: where the peak was' "$(sed -E 's/\+0x[0-9a-f]+//' <<<"$out")" "at_the_peak (keeps) $((20 << 20))
+until_the_end (keeps) $((2 << 20))
+until_the_end (keeps) 3000"
+report --folded=held "$work/ranks"
+is 'folded: what was held, by rank' "$(sed -E 's/\+0x[0-9a-f]+//' <<<"$out" | sort)" "$(for rank in 0 1 2; do
+    echo "rank $rank;until_the_end (keeps) $((2 << 20))"
+    echo "rank $rank;until_the_end (keeps) 3000"
+done | sort)"
+renamed $'a;\xff\nb'
+report --folded "$work/renamed.table"
+is 'folded: names hold nothing that parts frames' "$(grep -c '^[^;]*; *[^;]*$\|^[^;]*$' <<<"$out")" 3
+
+# --- exit status ----------------------------------------------------------------------------------
+
+report --fail-on=held "$work/ranks"
+is 'fail-on: found' "$status" 3
+report --json --fail-on=growing,reclaimed,misused "$work/ranks"
+is 'fail-on: not found' "$status" 0
+report --fail-on=held "$work/none" "$work/ranks"
+is 'fail-on: not all was read' "$status" 1
+
 # --- what is typed -----------------------------------------------------------------------------------
 
 refuses() { # NAME TEXT ARGUMENT…
@@ -73,6 +97,10 @@ refuses() { # NAME TEXT ARGUMENT…
     is "$name: refused" "$status $out" '2 '
     is "$name: says" "$err" "pintensor: $text"
 }
+refuses 'words' '--fail-on=held,dead is not one of growing,reclaimed,held,misused' --fail-on=held,dead "$work/ranks"
+refuses 'no words' '--fail-on needs a value; see pintensor --help' "$work/ranks" --fail-on
+refuses 'bytes of what' '--folded=dead is not one of peak,held' --folded=dead "$work/ranks"
+refuses 'two ways' '--json and --folded are two ways to tell: ask for one' --json --folded "$work/ranks"
 refuses nothing 'report on what? Try: pintensor report DIRECTORY'
 refuses 'an option' '--jsn is no option of report; see pintensor --help' "$work/ranks" --jsn
 finish

@@ -1,7 +1,10 @@
 #include "cli/report_options.h"
 
+#include "base/options.h"
+
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
 
 const struct pt_report_option_row pt_report_options[PT_REPORT_OPTIONS] = {
 #define X(name, typed, value, help) {typed, value, help},
@@ -23,10 +26,38 @@ static bool choose(struct pt_report_wish *w, enum pt_report_option option)
     return true;
 }
 
+static bool choose_folded(struct pt_report_wish *w, const char *of)
+{
+    w->held = of != NULL && strcmp(of, "held") == 0;
+    if (of != NULL && !w->held && strcmp(of, "peak") != 0) {
+        fprintf(stderr, "pintensor: --folded=%s is not one of peak,held\n", of);
+        return false;
+    }
+    return choose(w, PT_REPORT_FOLDED);
+}
+
+/* The words are those of PINTENSOR_FAIL_ON. */
+static bool take_words(struct pt_report_wish *w, const char *words)
+{
+    char why[256], entry[256];
+    struct pt_text t;
+    pt_text_init(&t, why, sizeof why, -1);
+    if (!pt_option_takes(PT_OPTION_FAIL_ON, words, &t) ||
+        snprintf(entry, sizeof entry, "PINTENSOR_FAIL_ON=%s", words) >= (int)sizeof entry) {
+        fprintf(stderr, "pintensor: --fail-on=%s %s\n", words, why);
+        return false;
+    }
+    pt_options_load((char *[]){entry, NULL});
+    w->fail_on = (unsigned)pt_option(PT_OPTION_FAIL_ON);
+    return true;
+}
+
 static bool take(struct pt_report_wish *w, int option)
 {
     switch (option) {
     case HELP: w->help = true; return true;
+    case PT_REPORT_FOLDED: return choose_folded(w, optarg);
+    case PT_REPORT_FAIL_ON: return take_words(w, optarg);
     default: return choose(w, (enum pt_report_option)option);
     }
 }

@@ -20,6 +20,8 @@ extern const struct pt_report_option_row pt_report_options[PT_REPORT_OPTIONS];
 /* What was asked for. */
 struct pt_report_wish {
     enum pt_report_option format; /* PT_REPORT_OPTIONS: in words */
+    bool held;                    /* of FOLDED */
+    unsigned fail_on;             /* PT_FAIL_* */
     bool help;
     int paths; /* the first of argv's that is no option */
 };

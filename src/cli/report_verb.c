@@ -1,6 +1,7 @@
 #include "cli/report_verb.h"
 
 #include "cli/pages.h"
+#include "cli/report_folded.h"
 #include "cli/report_json.h"
 #include "cli/report_model.h"
 #include "cli/report_options.h"
@@ -28,6 +29,7 @@ static void tell(struct job *job)
     pt_model_sort(&job->model);
     switch (job->wish.format) {
     case PT_REPORT_JSON: pt_report_json(stdout, &job->model, 0); break;
+    case PT_REPORT_FOLDED: pt_report_folded(stdout, &job->model, job->wish.held); break;
     default: break;
     }
 }
@@ -49,5 +51,5 @@ int pt_report_verb(int argc, char **argv)
         perror("pintensor: stdout");
         return 1;
     }
-    return status;
+    return status != 0 ? status : (pt_model_found_all(&job.model) & job.wish.fail_on) != 0 ? 3 : 0;
 }
