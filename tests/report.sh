@@ -88,6 +88,30 @@ is 'fail-on: not found' "$status" 0
 report --fail-on=held "$work/none" "$work/ranks"
 is 'fail-on: not all was read' "$status" 1
 
+# --- two runs ------------------------------------------------------------------------------------
+
+keeps more many
+plain() { sed -E 's/\+0x[0-9a-f]+//; s/ \([0-9a-f]{16}\)$/ (ID)/' <<<"$out"; }
+report --diff "$work/single" "$work/more"
+is 'diff: what is new' "$status $(plain)" "0 pintensor: $work/single (1 process) -> $work/more (1 process): 2.0 MiB -> 9.6 MiB kept, 22.0 MiB -> 22.0 MiB at the peaks
+  NEW        0 B -> 7.6 MiB kept, 0 B -> 0 B at the peak  (ID)
+             keeps  main"
+report --diff "$work/more" "$work/single"
+has 'diff: what is gone' "$out" 'GONE       7.6 MiB -> 0 B kept'
+report --diff "$work/single" "$work/ranks"
+has 'diff: what grew' "$out" 'GREW       2.0 MiB -> 6.0 MiB kept, 2.0 MiB -> 6.0 MiB at the peak'
+report --diff "$work/ranks" "$work/single"
+has 'diff: what shrank' "$out" 'SHRANK     6.0 MiB -> 2.0 MiB kept, 6.0 MiB -> 2.0 MiB at the peak'
+report --diff --fail-on=held "$work/ranks" "$work/single"
+is 'diff, fail-on: less is no failure' "$status" 0
+report --diff --fail-on=held "$work/single" "$work/more"
+is 'diff, fail-on: more is one' "$status" 3
+keeps again returns
+report --diff --fail-on=held "$work/single" "$work/again"
+is 'diff: nothing' "$status $(tail -n 1 <<<"$out")" '0   No site differs.'
+report --diff "$work/none" "$work/single"
+is 'diff: one is missing' "$status $out" '1 '
+
 # --- what is typed -----------------------------------------------------------------------------------
 
 refuses() { # NAME TEXT ARGUMENT…
@@ -101,6 +125,7 @@ refuses 'words' '--fail-on=held,dead is not one of growing,reclaimed,held,misuse
 refuses 'no words' '--fail-on needs a value; see pintensor --help' "$work/ranks" --fail-on
 refuses 'bytes of what' '--folded=dead is not one of peak,held' --folded=dead "$work/ranks"
 refuses 'two ways' '--json and --folded are two ways to tell: ask for one' --json --folded "$work/ranks"
+refuses 'one to compare' '--diff is of two: pintensor report --diff BEFORE AFTER' --diff "$work/ranks"
 refuses nothing 'report on what? Try: pintensor report DIRECTORY'
 refuses 'an option' '--jsn is no option of report; see pintensor --help' "$work/ranks" --jsn
 finish

@@ -274,8 +274,15 @@ unsigned pt_model_found_all(const struct pt_model *m)
     return found;
 }
 
-size_t pt_model_symbol_length(const char *symbol)
+void pt_model_place(const struct pt_model_site *s, struct pt_text *out)
 {
-    const char *plus = strstr(symbol, "+0x");
-    return plus != NULL ? (size_t)(plus - symbol) : strlen(symbol);
+    if (s->top >= 0) {
+        const struct pt_model_frame *f = &s->frame[s->top];
+        pt_text_add(out, f->line > 0 ? "%s:%u" : "%s", f->file, f->line);
+        pt_text_add(out, "  %s", f->function);
+    } else if (*s->object != '\0' || *s->symbol != '\0') {
+        pt_text_add(out, "%s  %s", s->object, s->symbol);
+    } else {
+        pt_text_add(out, "(no stack was recorded)");
+    }
 }

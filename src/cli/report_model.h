@@ -79,8 +79,8 @@ const struct pt_model_site *pt_model_find(const struct pt_model *m, uint64_t id)
 unsigned pt_model_found(const struct pt_model_words *w);
 unsigned pt_model_found_all(const struct pt_model *m);
 
-/* "until_the_end" of "until_the_end+0x2a": where it ends. */
-size_t pt_model_symbol_length(const char *symbol);
+/* A site in one phrase: "train.py:41  collect". */
+void pt_model_place(const struct pt_model_site *s, struct pt_text *out);
 
 /* Room for one more after `count` things of `size` bytes: in blocks that double. Ends the command if there is none. */
 void *pt_model_grow(void *list, uint32_t count, size_t size);

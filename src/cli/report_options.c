@@ -100,5 +100,9 @@ bool pt_report_options_take(int argc, char **argv, struct pt_report_wish *w)
         fprintf(stderr, "pintensor: report on what? Try: pintensor report DIRECTORY\n");
         return false;
     }
+    if (!w->help && w->format == PT_REPORT_DIFF && argc - w->paths != 2) {
+        fprintf(stderr, "pintensor: --diff is of two: pintensor report --diff BEFORE AFTER\n");
+        return false;
+    }
     return true;
 }

@@ -1,6 +1,7 @@
 #include "cli/report_verb.h"
 
 #include "cli/pages.h"
+#include "cli/report_diff.h"
 #include "cli/report_folded.h"
 #include "cli/report_json.h"
 #include "cli/report_model.h"
@@ -12,26 +13,49 @@
 
 struct job {
     struct pt_report_wish wish;
-    struct pt_model model;
+    struct pt_report_side side[2]; /* the first, unless two are compared */
+    struct pt_report_side *now;
 };
 
 static void visit(void *context, struct pt_tables_one *one)
 {
     struct job *job = context;
-    pt_model_add(&job->model, one);
+    pt_model_add(&job->now->model, one);
     if (job->wish.format == PT_REPORT_OPTIONS) {
         pt_report_text(one);
     }
 }
 
-static void tell(struct job *job)
+/* Returns PT_FAIL_* bits. */
+static unsigned tell(struct job *job)
 {
-    pt_model_sort(&job->model);
+    struct pt_model *m = &job->side[0].model;
+    if (job->wish.format == PT_REPORT_DIFF) {
+        return pt_report_diff(&job->side[0], &job->side[1]);
+    }
+    pt_model_sort(m);
     switch (job->wish.format) {
-    case PT_REPORT_JSON: pt_report_json(stdout, &job->model, 0); break;
-    case PT_REPORT_FOLDED: pt_report_folded(stdout, &job->model, job->wish.held); break;
+    case PT_REPORT_JSON: pt_report_json(stdout, m, 0); break;
+    case PT_REPORT_FOLDED: pt_report_folded(stdout, m, job->wish.held); break;
     default: break;
     }
+    return pt_model_found_all(m);
+}
+
+/* Returns 0, or 1 if something could not be read. */
+static int read_all(struct job *job, int count, char **paths)
+{
+    job->now = &job->side[0];
+    if (job->wish.format != PT_REPORT_DIFF) {
+        return pt_tables_each(count, paths, visit, job);
+    }
+    int status = 0;
+    for (int i = 0; i < 2; i++) {
+        job->now = &job->side[i];
+        job->now->name = paths[i];
+        status |= pt_tables_each(1, &paths[i], visit, job);
+    }
+    return status;
 }
 
 int pt_report_verb(int argc, char **argv)
@@ -43,13 +67,12 @@ int pt_report_verb(int argc, char **argv)
     if (job.wish.help) {
         return pt_pages_help();
     }
-    int status = pt_tables_each(argc - job.wish.paths, argv + job.wish.paths, visit, &job);
-    if (job.model.processes > 0) {
-        tell(&job);
-    }
+    int status = read_all(&job, argc - job.wish.paths, argv + job.wish.paths);
+    bool any = job.side[0].model.processes > 0, both = any && job.side[1].model.processes > 0;
+    unsigned found = (job.wish.format == PT_REPORT_DIFF ? both : any) ? tell(&job) : 0;
     if (fflush(stdout) != 0 || ferror(stdout)) {
         perror("pintensor: stdout");
         return 1;
     }
-    return status != 0 ? status : (pt_model_found_all(&job.model) & job.wish.fail_on) != 0 ? 3 : 0;
+    return status != 0 ? status : (found & job.wish.fail_on) != 0 ? 3 : 0;
 }
