@@ -104,13 +104,47 @@ report --diff "$work/ranks" "$work/single"
 has 'diff: what shrank' "$out" 'SHRANK     6.0 MiB -> 2.0 MiB kept, 6.0 MiB -> 2.0 MiB at the peak'
 report --diff --fail-on=held "$work/ranks" "$work/single"
 is 'diff, fail-on: less is no failure' "$status" 0
-report --diff --fail-on=held "$work/single" "$work/more"
+report --diff --fail-on=held,growing "$work/single" "$work/more"
 is 'diff, fail-on: more is one' "$status" 3
 keeps again returns
 report --diff --fail-on=held "$work/single" "$work/again"
 is 'diff: nothing' "$status $(tail -n 1 <<<"$out")" '0   No site differs.'
 report --diff "$work/none" "$work/single"
 is 'diff: one is missing' "$status $out" '1 '
+
+# --- suppressions --------------------------------------------------------------------------------
+
+suppressing() { # PATTERN…   the words that are left, in one line: fail-on's status for held
+    printf 'leak:%s\n' "$@" >"$work/suppressions"
+    report --json --fail-on=held --suppressions="$work/suppressions" "$work/single"
+    echo "$status"
+}
+is 'suppressed: by a part' "$(suppressing the_end)" 0
+is 'suppressed: by an object' "$(suppressing keeps)" 0
+is 'suppressed: by a whole name, whatever its offset' "$(suppressing '^until_the_end$')" 0
+is 'suppressed: by a beginning and an end' "$(suppressing '^until*_end$')" 0
+is 'suppressed: an end is looked for at the end' "$(suppressing 'n*d$')" 0
+is 'not suppressed: no part' "$(suppressing the_ends)" 3
+is 'not suppressed: no beginning' "$(suppressing '^the_end')" 3
+is 'not suppressed: no end' "$(suppressing 'until_the$')" 3
+printf '# known\n\n  leak:until_the_end  \n\tleak:never\n' >"$work/suppressions"
+report --suppressions="$work/suppressions" "$work/single"
+lacks 'suppressed: nothing is held' "$out" 'HELD'
+has 'suppressed: the peak stays' "$out" '22.0 MiB in 3 blocks from 3 sites, when most was alive'
+is 'suppressed: which were of use' "$(sed -n '/^Suppr/,$p' <<<"$out")" "Suppressions used:
+  count      bytes template
+      2    $(((2 << 20) + 3000)) until_the_end"
+report --json --suppressions="$work/suppressions" "$work/single"
+is 'suppressed: json' "$(json 'r["suppressed"]')" "[{'pattern': 'until_the_end', 'blocks': 2, 'bytes': 2100152, 'misused': 0}]"
+report --print-suppressions "$work/single"
+is 'print: nothing is lost' "$status $out" '0 '
+report --print-suppressions --fail-on=held "$work/single"
+is 'print: a line a function' "$(sed 's/+0x.*//' <<<"$out")" '# HELD 2.0 MiB in 1 block: keeps  until_the_end
+leak:^until_the_end$
+# HELD 2.9 KiB in 1 block: keeps  until_the_end'
+echo "$out" >"$work/suppressions"
+report --suppressions="$work/suppressions" --fail-on=held "$work/single"
+is 'print: it suppresses what it is for' "$status" 0
 
 # --- what is typed -----------------------------------------------------------------------------------
 
@@ -126,6 +160,9 @@ refuses 'no words' '--fail-on needs a value; see pintensor --help' "$work/ranks"
 refuses 'bytes of what' '--folded=dead is not one of peak,held' --folded=dead "$work/ranks"
 refuses 'two ways' '--json and --folded are two ways to tell: ask for one' --json --folded "$work/ranks"
 refuses 'one to compare' '--diff is of two: pintensor report --diff BEFORE AFTER' --diff "$work/ranks"
+echo race:x >"$work/suppressions"
+refuses 'no suppression' "$work/suppressions:1: no suppression: they are written leak:PATTERN" --suppressions="$work/suppressions" "$work/ranks"
+refuses 'no suppressions' "$work/none: No such file or directory" --suppressions="$work/none" "$work/ranks"
 refuses nothing 'report on what? Try: pintensor report DIRECTORY'
 refuses 'an option' '--jsn is no option of report; see pintensor --help' "$work/ranks" --jsn
 finish

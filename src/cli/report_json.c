@@ -106,7 +106,22 @@ static void misuse(FILE *out, const struct pt_model_misuse *x)
     fputs("}", out);
 }
 
-void pt_report_json(FILE *out, const struct pt_model *m, long most)
+static void suppressed(FILE *out, const struct pt_suppressions *s)
+{
+    const char *before = "";
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct pt_suppression *x = &s->one[i];
+        if (x->blocks + x->misuses > 0) {
+            fputs(before, out);
+            name(out, "{\"pattern\":", x->pattern);
+            fprintf(out, ",\"blocks\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"misused\":%" PRIu64 "}", x->blocks, x->bytes,
+                    x->misuses);
+            before = ",";
+        }
+    }
+}
+
+void pt_report_json(FILE *out, const struct pt_model *m, const struct pt_suppressions *suppressions, long most)
 {
     fprintf(out, "{\"format\":\"pintensor report\",\"version\":%d,\"pintensor\":\"%s\",\n\"processes\":[",
             PT_REPORT_JSON_VERSION, PINTENSOR_VERSION);
@@ -119,6 +134,8 @@ void pt_report_json(FILE *out, const struct pt_model *m, long most)
         fputs(i > 0 ? ",\n" : "\n", out);
         misuse(out, &m->misuse[i]);
     }
+    fputs("],\n\"suppressed\":[", out);
+    suppressed(out, suppressions);
     fputs("],\n\"sites\":[", out);
     uint32_t written = 0;
     while (written < m->sites && (most == 0 || ftell(out) < most)) {

@@ -3,13 +3,11 @@
 #ifndef PT_CLI_REPORT_JSON_H
 #define PT_CLI_REPORT_JSON_H
 
-#include "cli/report_model.h"
-
-#include <stdio.h>
+#include "cli/report_suppress.h"
 
 #define PT_REPORT_JSON_VERSION 1
 
 /* No site is begun behind `most` bytes, where `out` can tell: "left_out" counts those. 0: all are written. */
-void pt_report_json(FILE *out, const struct pt_model *m, long most);
+void pt_report_json(FILE *out, const struct pt_model *m, const struct pt_suppressions *suppressions, long most);
 
 #endif

@@ -58,6 +58,7 @@ static bool take(struct pt_report_wish *w, int option)
     case HELP: w->help = true; return true;
     case PT_REPORT_FOLDED: return choose_folded(w, optarg);
     case PT_REPORT_FAIL_ON: return take_words(w, optarg);
+    case PT_REPORT_SUPPRESSIONS: w->suppressions = optarg; return true;
     default: return choose(w, (enum pt_report_option)option);
     }
 }

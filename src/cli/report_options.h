@@ -22,6 +22,7 @@ struct pt_report_wish {
     enum pt_report_option format; /* PT_REPORT_OPTIONS: in words */
     bool held;                    /* of FOLDED */
     unsigned fail_on;             /* PT_FAIL_* */
+    const char *suppressions;     /* NULL: none */
     bool help;
     int paths; /* the first of argv's that is no option */
 };

@@ -1,11 +1,13 @@
 #include "cli/report_verb.h"
 
+#include "base/options.h"
 #include "cli/pages.h"
 #include "cli/report_diff.h"
 #include "cli/report_folded.h"
 #include "cli/report_json.h"
 #include "cli/report_model.h"
 #include "cli/report_options.h"
+#include "cli/report_suppress.h"
 #include "cli/report_text.h"
 #include "cli/tables.h"
 
@@ -15,11 +17,13 @@ struct job {
     struct pt_report_wish wish;
     struct pt_report_side side[2]; /* the first, unless two are compared */
     struct pt_report_side *now;
+    struct pt_suppressions suppressions;
 };
 
 static void visit(void *context, struct pt_tables_one *one)
 {
     struct job *job = context;
+    pt_suppressions_apply(&job->suppressions, one);
     pt_model_add(&job->now->model, one);
     if (job->wish.format == PT_REPORT_OPTIONS) {
         pt_report_text(one);
@@ -33,11 +37,15 @@ static unsigned tell(struct job *job)
     if (job->wish.format == PT_REPORT_DIFF) {
         return pt_report_diff(&job->side[0], &job->side[1]);
     }
+    unsigned fail_on = job->wish.fail_on;
     pt_model_sort(m);
     switch (job->wish.format) {
-    case PT_REPORT_JSON: pt_report_json(stdout, m, 0); break;
+    case PT_REPORT_JSON: pt_report_json(stdout, m, &job->suppressions, 0); break;
     case PT_REPORT_FOLDED: pt_report_folded(stdout, m, job->wish.held); break;
-    default: break;
+    case PT_REPORT_PRINT_SUPPRESSIONS:
+        pt_suppressions_print(m, fail_on != 0 ? fail_on : PT_FAIL_GROWING | PT_FAIL_RECLAIMED, stdout);
+        break;
+    default: pt_suppressions_tell(&job->suppressions, stdout); break;
     }
     return pt_model_found_all(m);
 }
@@ -66,6 +74,9 @@ int pt_report_verb(int argc, char **argv)
     }
     if (job.wish.help) {
         return pt_pages_help();
+    }
+    if (job.wish.suppressions != NULL && !pt_suppressions_read(&job.suppressions, job.wish.suppressions)) {
+        return 2;
     }
     int status = read_all(&job, argc - job.wish.paths, argv + job.wish.paths);
     bool any = job.side[0].model.processes > 0, both = any && job.side[1].model.processes > 0;
