@@ -118,6 +118,7 @@ EXTRA_DIST += \
 	tests/programs/terminate.cpp \
 	tests/programs/storm.c \
 	tests/programs/keeps.c \
+	tests/programs/many_sites.c \
 	tests/programs/fail_points.c \
 	tests/programs/fake_op.c \
 	tests/programs/frames.c \

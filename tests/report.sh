@@ -88,6 +88,62 @@ is 'fail-on: not found' "$status" 0
 report --fail-on=held "$work/none" "$work/ranks"
 is 'fail-on: not all was read' "$status" 1
 
+# --- a page -------------------------------------------------------------------------------------
+
+# What it says in @DATA@'s place, and what is wrong with it: a way to the network, or tags that do not match.
+page() {
+    "$python" - "$work/out" "$work/data" <<'END'
+import html.parser, re, sys
+text = open(sys.argv[1], encoding="utf-8").read()
+class Page(html.parser.HTMLParser):
+    open, data, inside = [], "", False
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name in ("src", "href", "action", "data", "srcset", "poster", "style") or name.startswith("on"):
+                print("attribute", name, value)
+        if tag in ("link", "img", "iframe", "object", "embed", "base", "form"):
+            print("tag", tag)
+        if tag not in ("meta", "input"):
+            self.open.append(tag)
+        self.inside = tag == "script" and ("id", "data") in attributes
+    def handle_endtag(self, tag):
+        if self.open.pop() != tag:
+            print("not closed before", tag)
+        self.inside = False
+    def handle_data(self, data):
+        self.data += data if self.inside else ""
+page = Page()
+page.feed(text)
+page.close()
+if page.open:
+    print("open", page.open)
+for way in ("://", "url(", "@import", "fetch(", "XMLHttpRequest", "import(", "WebSocket", "innerHTML", "eval("):
+    if way in text.replace(page.data, ""):
+        print(way)
+if "default-src 'none'" not in text:
+    print("no policy")
+open(sys.argv[2], "w").write(page.data)
+END
+}
+in_page() { cp "$work/data" "$work/out" && json "$1"; }
+report --html "$work/ranks"
+is 'html: read' "$status $err" '0 '
+is 'html: it needs nothing but itself' "$(page)" ''
+is 'html: what is in it' "$(in_page 'r["version"], len(r["processes"]), len(r["sites"]), r["left_out"]')" '(1, 3, 3, 0)'
+# shellcheck disable=SC2016 # as it is
+renamed '</scr'
+report --html "$work/renamed.table"
+is 'html: names cannot end what they are in' "$(page)" ''
+is 'html: names are what they were' "$(in_page 'r["processes"][0]["program"]')" '</scr'
+
+compile many_sites.c many_sites -ldl
+for rank in 0 1 2 3; do RANK=$rank PINTENSOR_DIR=$work/sites run "$work/many_sites"; done
+report --html "$work/sites"
+is 'html: under 5 MiB' "$(($(wc -c <"$work/out") < 5 << 20))" 1
+is 'html: says what is left out' "$(page)$(in_page 'r["left_out"] > 0, r["left_out"] + len(r["sites"])')" '(True, 4096)'
+report --json "$work/sites"
+is 'json: leaves nothing out' "$(json 'r["left_out"], len(r["sites"])')" '(0, 4096)'
+
 # --- two runs ------------------------------------------------------------------------------------
 
 keeps more many

@@ -4,6 +4,7 @@
 #include "cli/pages.h"
 #include "cli/report_diff.h"
 #include "cli/report_folded.h"
+#include "cli/report_html.h"
 #include "cli/report_json.h"
 #include "cli/report_model.h"
 #include "cli/report_options.h"
@@ -12,6 +13,7 @@
 #include "cli/tables.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 struct job {
     struct pt_report_wish wish;
@@ -42,6 +44,12 @@ static unsigned tell(struct job *job)
     switch (job->wish.format) {
     case PT_REPORT_JSON: pt_report_json(stdout, m, &job->suppressions, 0); break;
     case PT_REPORT_FOLDED: pt_report_folded(stdout, m, job->wish.held); break;
+    case PT_REPORT_HTML:
+        if (pt_report_html(stdout, m, &job->suppressions) != 0) {
+            fprintf(stderr, "pintensor: no memory left for the page\n");
+            exit(1);
+        }
+        break;
     case PT_REPORT_PRINT_SUPPRESSIONS:
         pt_suppressions_print(m, fail_on != 0 ? fail_on : PT_FAIL_GROWING | PT_FAIL_RECLAIMED, stdout);
         break;
