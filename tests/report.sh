@@ -202,6 +202,23 @@ echo "$out" >"$work/suppressions"
 report --suppressions="$work/suppressions" --fail-on=held "$work/single"
 is 'print: it suppresses what it is for' "$status" 0
 
+# --- a process -----------------------------------------------------------------------------------
+
+mkfifo "$work/go"
+PINTENSOR_DIR=$work/running LD_PRELOAD=$preload "$work/keeps" waits <"$work/go" >"$work/there" 2>&1 &
+pid=$!
+exec 5>"$work/go"
+for _ in {1..100}; do [[ -s $work/there ]] && break || sleep 0.1; done
+report --json $pid
+is 'a process: its table' "$status $err $(json 'r["processes"][0]["pid"], r["processes"][0]["state"]')" "0  ($pid, 'running')"
+exec 5>&-
+wait
+report $pid
+is 'a process that is no more' "$status $err" "1 pintensor: process $pid: there is none"
+report $$
+is 'a process without a table' "$status $err" \
+    "1 pintensor: process $$: it keeps no table: it was started without PINTENSOR_DIR, or has pinned nothing yet"
+
 # --- what is typed -----------------------------------------------------------------------------------
 
 refuses() { # NAME TEXT ARGUMENT…

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -117,16 +118,61 @@ static int read_directory(const char *path, const struct visitor *v)
     return count == 0 ? 1 : status;
 }
 
+/* The file that a process has its table in: "" if it has none. */
+static int table_of(int pid, char path[PATH_MAX])
+{
+    char maps[64], *line = NULL;
+    size_t size = 0;
+    path[0] = '\0';
+    (void)snprintf(maps, sizeof maps, "/proc/%d/maps", pid);
+    FILE *file = fopen(maps, "re");
+    if (file == NULL) {
+        return -errno;
+    }
+    while (path[0] == '\0' && getline(&line, &size, file) >= 0) {
+        char *name = strchr(line, '/');
+        if (name != NULL && fnmatch("*.table\n", name, 0) == 0 && strlen(name) < PATH_MAX) {
+            memcpy(path, name, strlen(name));
+            path[strlen(name) - 1] = '\0';
+        }
+    }
+    free(line);
+    fclose(file);
+    return 0;
+}
+
+static int read_process(int pid, const struct visitor *v)
+{
+    char path[PATH_MAX], name[PATH_MAX + 64];
+    int error = table_of(pid, path);
+    if (error != 0 || path[0] == '\0') {
+        fprintf(stderr, "pintensor: process %d: %s\n", pid,
+                error == -ENOENT ? "there is none"
+                : error != 0     ? strerror(-error)
+                             : "it keeps no table: it was started without PINTENSOR_DIR, or has pinned nothing yet");
+        return 1;
+    }
+    (void)snprintf(name, sizeof name, "/proc/%d/root%s", pid, path); /* it may be in a container */
+    return read_file(access(name, R_OK) == 0 ? name : path, v);
+}
+
+static int read_path(const char *path, const struct visitor *v)
+{
+    uint64_t pid;
+    struct stat is;
+    int error = stat(path, &is) != 0 ? -errno : 0;
+    if (error == -ENOENT && pt_text_parse_u64(path, &pid) == 0 && pid > 0 && pid <= INT_MAX) {
+        return read_process((int)pid, v);
+    }
+    return error == 0 && S_ISDIR(is.st_mode) ? read_directory(path, v) : read_file(path, v);
+}
+
 int pt_tables_each(int count, char **paths, void (*visit)(void *context, struct pt_tables_one *one), void *context)
 {
     struct visitor v = {visit, context};
     int status = 0;
     for (int i = 0; i < count; i++) {
-        int fd = open(paths[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        status |= fd >= 0 ? read_directory(paths[i], &v) : read_file(paths[i], &v);
-        if (fd >= 0) {
-            close(fd);
-        }
+        status |= read_path(paths[i], &v);
     }
     return status;
 }

@@ -13,7 +13,8 @@ struct pt_tables_one {
     struct pt_report report;
 };
 
-/* Each path is a table, or a directory whose *.table are meant. Returns 0, or 1 if something could not be read, which
+/* Each path is a table, a directory whose *.table are meant, or, if there is no such file, the number of a running
+ * process. Returns 0, or 1 if something could not be read, which
  * is said on stderr. */
 int pt_tables_each(int count, char **paths, void (*visit)(void *context, struct pt_tables_one *one), void *context);
 
