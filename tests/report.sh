@@ -130,7 +130,6 @@ report --html "$work/ranks"
 is 'html: read' "$status $err" '0 '
 is 'html: it needs nothing but itself' "$(page)" ''
 is 'html: what is in it' "$(in_page 'r["version"], len(r["processes"]), len(r["sites"]), r["left_out"]')" '(1, 3, 3, 0)'
-# shellcheck disable=SC2016 # as it is
 renamed '</scr'
 report --html "$work/renamed.table"
 is 'html: names cannot end what they are in' "$(page)" ''
@@ -195,7 +194,7 @@ is 'suppressed: json' "$(json 'r["suppressed"]')" "[{'pattern': 'until_the_end',
 report --print-suppressions "$work/single"
 is 'print: nothing is lost' "$status $out" '0 '
 report --print-suppressions --fail-on=held "$work/single"
-is 'print: a line a function' "$(sed 's/+0x.*//' <<<"$out")" '# HELD 2.0 MiB in 1 block: keeps  until_the_end
+is 'print: a line a function' "$status $(sed 's/+0x.*//' <<<"$out")" '0 # HELD 2.0 MiB in 1 block: keeps  until_the_end
 leak:^until_the_end$
 # HELD 2.9 KiB in 1 block: keeps  until_the_end'
 echo "$out" >"$work/suppressions"
@@ -218,6 +217,41 @@ is 'a process that is no more' "$status $err" "1 pintensor: process $pid: there 
 report $$
 is 'a process without a table' "$status $err" \
     "1 pintensor: process $$: it keeps no table: it was started without PINTENSOR_DIR, or has pinned nothing yet"
+
+# --- lines of Python --------------------------------------------------------------------------------
+
+cat >"$work/job.py" <<'END'
+import ctypes
+c = ctypes.CDLL(None)
+c.pintensor_manager_create.restype = ctypes.c_void_p
+manager = ctypes.c_void_p(c.pintensor_manager_create())
+def pin(size):
+    assert c.pintensor_alloc(manager, ctypes.c_size_t(size), (ctypes.c_uint64 * 3)()) == 0
+def collect():
+    pin(1 << 20)
+collect()
+pin(1 << 21)
+END
+for name in lines lines2; do (cd "$work" && PINTENSOR_DIR=$work/$name run "$python" job.py); done
+report --json "$work/lines"
+is 'python: frames' "$(json '[(f["file"], f["line"], f["function"], f["own"]) for s in r["sites"][1:] for f in s["frames"]]')" \
+    "[('job.py', 6, 'pin', True), ('job.py', 8, 'collect', True), ('job.py', 9, '<module>', True)]"
+is 'python: the frame to show' "$(json '[s["top"] for s in r["sites"]]')" '[0, 0]'
+ids=$(json '[s["id"] for s in r["sites"]]')
+report --json "$work/lines2"
+is 'python: ids are those of another run' "$(json '[s["id"] for s in r["sites"]]')" "$ids"
+report --folded "$work/lines"
+is 'python: folded, from the outside in' "$out" "<module> (job.py:10);pin (job.py:6) $((1 << 21))
+<module> (job.py:9);collect (job.py:8);pin (job.py:6) $((1 << 20))"
+report --print-suppressions --fail-on=held "$work/lines"
+has 'python: where, and from where' "$out" '# HELD 1.0 MiB in 1 block: job.py:6  pin  from job.py:8  collect'
+has 'python: by function' "$out" $'\nleak:^pin$'
+for pattern in '^collect$' '^job.py$' pin; do
+    printf 'leak:%s\n' "$pattern" >"$work/suppressions"
+    report --json --suppressions="$work/suppressions" "$work/lines"
+    json 'r["suppressed"][0]["blocks"]'
+done >"$work/suppressed"
+is 'python: suppressed by any frame, and by file' "$(xargs <"$work/suppressed")" '1 2 2'
 
 # --- what is typed -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@
 #define DATA_MOST ((long)4 << 20)
 
 static const char *const page[] = {
-    /* lines */
+/* lines */
 #include "cli/report_page.def"
 };
 

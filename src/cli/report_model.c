@@ -274,12 +274,20 @@ unsigned pt_model_found_all(const struct pt_model *m)
     return found;
 }
 
+static void add_frame(const struct pt_model_frame *f, struct pt_text *out)
+{
+    pt_text_add(out, f->line > 0 ? "%s:%u" : "%s", f->file, f->line);
+    pt_text_add(out, "  %s", f->function);
+}
+
 void pt_model_place(const struct pt_model_site *s, struct pt_text *out)
 {
     if (s->top >= 0) {
-        const struct pt_model_frame *f = &s->frame[s->top];
-        pt_text_add(out, f->line > 0 ? "%s:%u" : "%s", f->file, f->line);
-        pt_text_add(out, "  %s", f->function);
+        add_frame(&s->frame[s->top], out);
+        if ((unsigned)s->top + 1 < s->frames) { /* the first may be a wrapper that all go through */
+            pt_text_add(out, "  from ");
+            add_frame(&s->frame[s->top + 1], out);
+        }
     } else if (*s->object != '\0' || *s->symbol != '\0') {
         pt_text_add(out, "%s  %s", s->object, s->symbol);
     } else {

@@ -79,7 +79,7 @@ const struct pt_model_site *pt_model_find(const struct pt_model *m, uint64_t id)
 unsigned pt_model_found(const struct pt_model_words *w);
 unsigned pt_model_found_all(const struct pt_model *m);
 
-/* A site in one phrase: "train.py:41  collect". */
+/* A site in one phrase: "train.py:41  collect  from train.py:77  <module>". */
 void pt_model_place(const struct pt_model_site *s, struct pt_text *out);
 
 /* Room for one more after `count` things of `size` bytes: in blocks that double. Ends the command if there is none. */

@@ -52,7 +52,7 @@ static unsigned tell(struct job *job)
         break;
     case PT_REPORT_PRINT_SUPPRESSIONS:
         pt_suppressions_print(m, fail_on != 0 ? fail_on : PT_FAIL_GROWING | PT_FAIL_RECLAIMED, stdout);
-        break;
+        return 0; /* the words say what to write, and are no failure */
     default: pt_suppressions_tell(&job->suppressions, stdout); break;
     }
     return pt_model_found_all(m);
