@@ -34,6 +34,7 @@ preload_tests = \
 	tests/preload_limits.sh \
 	tests/preload_memory.sh \
 	tests/preload_table.sh \
+	tests/report.sh \
 	tests/preload_lifetime.sh \
 	tests/preload_dtypes.sh \
 	tests/preload_symbolic.sh \
@@ -118,6 +119,7 @@ EXTRA_DIST += \
 	tests/programs/terminate.cpp \
 	tests/programs/storm.c \
 	tests/programs/keeps.c \
+	tests/programs/many_sites.c \
 	tests/programs/fail_points.c \
 	tests/programs/fake_op.c \
 	tests/programs/frames.c \

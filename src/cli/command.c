@@ -6,8 +6,8 @@
 #include "cli/pages.h"
 #include "cli/program.h"
 #include "cli/remote.h"
+#include "cli/report_verb.h"
 #include "cli/summary.h"
-#include "cli/tables.h"
 
 #include <libgen.h>
 #include <limits.h>
@@ -119,8 +119,8 @@ int main(int argc, char **argv)
     if (strcmp(verb, "run") == 0) {
         return run(argc - 1, argv + 1);
     }
-    if (argc > 2 && strcmp(verb, "report") == 0) {
-        return pt_tables_report(argc - 2, argv + 2);
+    if (strcmp(verb, "report") == 0) {
+        return pt_report_verb(argc - 1, argv + 1);
     }
     if (argc == 2 && strcmp(verb, "man") == 0) {
         return pt_pages_man();

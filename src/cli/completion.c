@@ -2,6 +2,7 @@
 
 #include "base/options.h"
 #include "cli/arguments.h"
+#include "cli/report_options.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,6 +46,10 @@ int pt_completion(bool zsh)
 #undef X
     fputs("--help --version'\n_pintensor_options='--help --version", stdout);
     print_options();
+    fputs("'\n_pintensor_report='--help", stdout);
+    for (unsigned i = 0; i < PT_REPORT_OPTIONS; i++) {
+        printf(" --%s%.1s", pt_report_options[i].name, pt_report_options[i].value);
+    }
     puts("'\n_pintensor_values() {\n  case $1 in");
     print_values();
     puts(
@@ -58,6 +63,10 @@ int pt_completion(bool zsh)
         "  fi\n"
         "  if [[ $verb == completion ]]; then\n"
         "    COMPREPLY=($(compgen -W 'bash zsh' -- \"$word\"))\n"
+        "    return\n"
+        "  fi\n"
+        "  if [[ $verb == report ]]; then\n"
+        "    if [[ $word == -* ]]; then COMPREPLY=($(compgen -W \"$_pintensor_report\" -- \"$word\")); fi\n"
         "    return\n"
         "  fi\n"
         "  [[ $verb == run ]] || return\n"

@@ -1,6 +1,7 @@
 #include "cli/pages.h"
 
 #include "base/options.h"
+#include "cli/report_options.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,11 @@ int pt_pages_help(void)
          "given to `run` in lower case (--on-limit=pageable or --on-limit pageable for PINTENSOR_ON_LIMIT=pageable);\n"
          "on and off may be 1 and 0, true and false too:\n");
     print_options(false);
+    puts("\nOptions of `report`:");
+    for (unsigned i = 0; i < PT_REPORT_OPTIONS; i++) {
+        const struct pt_report_option_row *o = &pt_report_options[i];
+        printf("  --%s%s\n      %s\n", o->name, o->value, o->help);
+    }
     puts("\nExit status:");
     for (size_t i = 0; i < COUNT(statuses); i++) {
         printf("  %s\n      %s\n", statuses[i].name, statuses[i].help);
@@ -101,6 +107,11 @@ int pt_pages_man(void)
     puts(".SH OPTIONS\nEnvironment variables; `pintensor run` takes them in lower case too. On and off may be 1 and 0, "
          "true and false.");
     print_options(true);
+    puts(".SH OPTIONS OF REPORT");
+    for (unsigned i = 0; i < PT_REPORT_OPTIONS; i++) {
+        const struct pt_report_option_row *o = &pt_report_options[i];
+        printf(".TP\n.B \\-\\-%s%s\n%s.\n", o->name, o->value, o->help);
+    }
     print_rows("THE REPORT'S WORDS", words, COUNT(words));
     print_rows("EXIT STATUS", statuses, COUNT(statuses));
     puts(".SH FILES\n.TP\n.I " PINTENSOR_LIBDIR

@@ -4,7 +4,6 @@
 #include "ledger/growth.h"
 #include "ledger/table_file.h"
 #include "ledger/table_load.h"
-#include "report/report.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,29 +13,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-enum state { ENDED, RUNS, KILLED, UNKNOWN };
-
-static const char *const states[] = {"ended", "running", "killed, or ended by a crash",
-                                     "not ended when it last wrote, on another machine"};
-
 /* A process of the same number that was started at another time is another. */
-static enum state state_of(const struct pt_table *t)
+static enum pt_tables_state state_of(const struct pt_table *t)
 {
     struct utsname host;
     if (t->exit_ns != 0) {
-        return ENDED;
+        return PT_TABLES_ENDED;
     }
     if (uname(&host) != 0) {
-        return UNKNOWN;
+        return PT_TABLES_UNKNOWN;
     }
     host.nodename[strcspn(host.nodename, "./")] = '\0';
     if (strcmp(host.nodename, pt_table_string(t->host)) != 0) {
-        return UNKNOWN;
+        return PT_TABLES_UNKNOWN;
     }
-    return t->start_ticks != 0 && pt_table_file_start_ticks(t->pid) == t->start_ticks ? RUNS : KILLED;
+    return t->start_ticks != 0 && pt_table_file_start_ticks(t->pid) == t->start_ticks ? PT_TABLES_RUNS
+                                                                                      : PT_TABLES_KILLED;
 }
 
 /* The last moment that the table tells of. */
@@ -50,30 +46,27 @@ static uint64_t last_ns(const struct pt_table *t)
     return last;
 }
 
-static void say(const char *path)
+static struct pt_tables_one ready(const char *path)
 {
-    static char buf[65536];
     struct pt_table *t = pt_table();
-    enum state state = state_of(t);
-    struct pt_report r;
-    struct pt_text out;
-    pt_report_of_table(&r);
-    r.killed = state == KILLED || state == UNKNOWN;
-    r.peak = true;
-    if (state != ENDED) { /* else the process counted at its end */
-        r.now_ns = state == RUNS ? pt_table_now() : last_ns(t);
+    struct pt_tables_one one = {.path = path, .state = state_of(t)};
+    struct pt_report *r = &one.report;
+    pt_report_of_table(r);
+    r->killed = one.state == PT_TABLES_KILLED || one.state == PT_TABLES_UNKNOWN;
+    r->peak = true;
+    if (one.state != PT_TABLES_ENDED) { /* else the process counted at its end */
+        r->now_ns = one.state == PT_TABLES_RUNS ? pt_table_now() : last_ns(t);
         pt_counters_count_held(pt_table_site(0), t->sites);
-        pt_growth_judge_all(pt_table_site(0), t->sites, r.now_ns);
+        pt_growth_judge_all(pt_table_site(0), t->sites, r->now_ns);
     }
-    pt_text_init(&out, buf, sizeof buf, STDOUT_FILENO);
-    pt_text_add(&out, "%s: %s on %s, pid %d, %s\n", path, pt_table_string(t->program), pt_table_string(t->host), t->pid,
-                states[state]);
-    (void)pt_report_write(&r, &out);
-    if (t->cut_short != 0) {
-        pt_text_add(&out, "  The file had no room for all of it: what came last is missing.\n");
-    }
-    pt_text_flush(&out);
+    return one;
 }
+
+/* Who is told of each. */
+struct visitor {
+    void (*visit)(void *context, struct pt_tables_one *one);
+    void *context;
+};
 
 static int complain(const char *path, int error)
 {
@@ -85,7 +78,7 @@ static int complain(const char *path, int error)
     return 1;
 }
 
-static int report_file(const char *path)
+static int read_file(const char *path, const struct visitor *v)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     int error = fd < 0 ? -errno : pt_table_load(fd);
@@ -95,7 +88,8 @@ static int report_file(const char *path)
     if (error != 0) {
         return complain(path, error);
     }
-    say(path);
+    struct pt_tables_one one = ready(path);
+    v->visit(v->context, &one);
     return 0;
 }
 
@@ -104,7 +98,7 @@ static int is_table(const struct dirent *entry)
     return fnmatch("*.table", entry->d_name, 0) == 0;
 }
 
-static int report_directory(const char *path)
+static int read_directory(const char *path, const struct visitor *v)
 {
     struct dirent **entries;
     int status = 0, count = scandir(path, &entries, is_table, alphasort);
@@ -117,22 +111,68 @@ static int report_directory(const char *path)
     for (int i = 0; i < count; i++) {
         char file[PATH_MAX];
         int n = snprintf(file, sizeof file, "%s/%s", path, entries[i]->d_name);
-        status |= n < (int)sizeof file ? report_file(file) : complain(path, -ENAMETOOLONG);
+        status |= n < (int)sizeof file ? read_file(file, v) : complain(path, -ENAMETOOLONG);
         free(entries[i]);
     }
     free(entries);
     return count == 0 ? 1 : status;
 }
 
-int pt_tables_report(int count, char **paths)
+/* The file that a process has its table in: "" if it has none. */
+static int table_of(int pid, char path[PATH_MAX])
 {
+    char maps[64], *line = NULL;
+    size_t size = 0;
+    path[0] = '\0';
+    (void)snprintf(maps, sizeof maps, "/proc/%d/maps", pid);
+    FILE *file = fopen(maps, "re");
+    if (file == NULL) {
+        return -errno;
+    }
+    while (path[0] == '\0' && getline(&line, &size, file) >= 0) {
+        char *name = strchr(line, '/');
+        if (name != NULL && fnmatch("*.table\n", name, 0) == 0 && strlen(name) < PATH_MAX) {
+            memcpy(path, name, strlen(name));
+            path[strlen(name) - 1] = '\0';
+        }
+    }
+    free(line);
+    fclose(file);
+    return 0;
+}
+
+static int read_process(int pid, const struct visitor *v)
+{
+    char path[PATH_MAX], name[PATH_MAX + 64];
+    int error = table_of(pid, path);
+    if (error != 0 || path[0] == '\0') {
+        fprintf(stderr, "pintensor: process %d: %s\n", pid,
+                error == -ENOENT ? "there is none"
+                : error != 0     ? strerror(-error)
+                             : "it keeps no table: it was started without PINTENSOR_DIR, or has pinned nothing yet");
+        return 1;
+    }
+    (void)snprintf(name, sizeof name, "/proc/%d/root%s", pid, path); /* it may be in a container */
+    return read_file(access(name, R_OK) == 0 ? name : path, v);
+}
+
+static int read_path(const char *path, const struct visitor *v)
+{
+    uint64_t pid;
+    struct stat is;
+    int error = stat(path, &is) != 0 ? -errno : 0;
+    if (error == -ENOENT && pt_text_parse_u64(path, &pid) == 0 && pid > 0 && pid <= INT_MAX) {
+        return read_process((int)pid, v);
+    }
+    return error == 0 && S_ISDIR(is.st_mode) ? read_directory(path, v) : read_file(path, v);
+}
+
+int pt_tables_each(int count, char **paths, void (*visit)(void *context, struct pt_tables_one *one), void *context)
+{
+    struct visitor v = {visit, context};
     int status = 0;
     for (int i = 0; i < count; i++) {
-        int fd = open(paths[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        status |= fd >= 0 ? report_directory(paths[i]) : report_file(paths[i]);
-        if (fd >= 0) {
-            close(fd);
-        }
+        status |= read_path(paths[i], &v);
     }
     return status;
 }
