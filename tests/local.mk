@@ -29,6 +29,7 @@ check_suites = \
 preload_tests = \
 	tests/cli.sh \
 	tests/docs.sh \
+	tests/doctor.sh \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
 	tests/preload_limits.sh \
@@ -118,6 +119,7 @@ EXTRA_DIST += \
 	tests/programs/terminate.cpp \
 	tests/programs/storm.c \
 	tests/programs/keeps.c \
+	tests/programs/refuses.c \
 	tests/programs/fail_points.c \
 	tests/programs/fake_op.c \
 	tests/programs/frames.c \
