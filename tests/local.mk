@@ -30,6 +30,7 @@ preload_tests = \
 	tests/cli.sh \
 	tests/docs.sh \
 	tests/doctor.sh \
+	tests/top.sh \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
 	tests/preload_limits.sh \
@@ -145,6 +146,7 @@ EXTRA_DIST += \
 	tests/programs/late.c \
 	tests/programs/embeds.c \
 	tests/python/run_signals.py \
+	tests/python/top_terminal.py \
 	tests/python/ops.py \
 	tests/python/dlpack.py \
 	tests/python/drop_in.py \

@@ -9,6 +9,7 @@
 #include "cli/remote.h"
 #include "cli/summary.h"
 #include "cli/tables.h"
+#include "cli/top.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -109,6 +110,9 @@ int main(int argc, char **argv)
     }
     if (argc > 2 && strcmp(verb, "report") == 0) {
         return pt_tables_report(argc - 2, argv + 2);
+    }
+    if (strcmp(verb, "top") == 0) {
+        return pt_top(argc - 1, argv + 1);
     }
     if (strcmp(verb, "doctor") == 0) {
         return doctor(argc - 2, argv + 2);
