@@ -2,10 +2,12 @@
 #include "ledger/counters.h"
 #include "ledger/growth.h"
 #include "ledger/table_load.h"
+#include "ledger/table_peek.h"
 #include "report/report.h"
 #include "suite.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 static char *whole;
 static size_t whole_len;
@@ -87,6 +89,47 @@ START_TEST(one_that_is_cut_off_is_refused_or_read)
 }
 END_TEST
 
+/* What `top` does with it. The strings that it is told of end, and steer nothing. */
+static size_t peeked_at(int fd)
+{
+    struct pt_table header;
+    struct pt_site site;
+    if (pt_table_peek(fd, &header) != 0) {
+        return 0;
+    }
+    if (pt_table_peek_largest(fd, &header, &site)) {
+        REQUIRE(site.frames_count <= PT_SITE_FRAMES && site.live_bytes > 0);
+    }
+    const uint32_t offsets[] = {header.program, header.host, site.symbol, site.frames[0].file, 0, UINT32_MAX};
+    for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
+        char text[20] = "xxxxxxxxxxxxxxxxxxx";
+        pt_table_peek_string(fd, &header, offsets[i], text, sizeof text);
+        REQUIRE(memchr(text, '\0', sizeof text) != NULL && strpbrk(text, "\n\033\177") == NULL);
+    }
+    return 1;
+}
+
+START_TEST(a_glance_tells_what_is_alive)
+{
+    write_whole();
+    struct pt_table header;
+    struct pt_site site;
+    int fd = memfd_create("table", MFD_CLOEXEC);
+    REQUIRE(pwrite(fd, whole, 100, 0) == 100 && pt_table_peek(fd, &header) == -ENODATA);
+    REQUIRE(pwrite(fd, whole, whole_len, 0) == (ssize_t)whole_len && pt_table_peek(fd, &header) == 0);
+    const struct pt_table *t = (const struct pt_table *)whole;
+    const struct pt_site *sites = (const struct pt_site *)(whole + t->sites_at);
+    uint64_t most = 0;
+    for (uint32_t row = 0; row < t->sites; row++) {
+        most = sites[row].live_bytes > most ? sites[row].live_bytes : most;
+    }
+    REQUIRE(most > 0 && pt_table_peek_largest(fd, &header, &site) && site.live_bytes == most);
+    REQUIRE(header.counters.live_bytes == t->counters.live_bytes);
+    REQUIRE(ftruncate(fd, 4096) == 0 && pt_table_peek(fd, &header) == -EINVAL);
+    close(fd);
+}
+END_TEST
+
 /* Any byte of what is used may be any other. */
 START_TEST(a_damaged_one_is_refused_or_read)
 {
@@ -96,7 +139,9 @@ START_TEST(a_damaged_one_is_refused_or_read)
     const size_t lengths[] = {sizeof *t, 3 * sizeof(struct pt_site), 3 * sizeof(struct pt_growth), 200,
                               5 * sizeof(struct pt_record)};
     const uint64_t values[] = {0, 1, UINT64_MAX, 0x7fffffffffffffff, 0xffffffff, 0x80000000};
-    size_t used = t->strings_at + 4096, read = 0;
+    size_t used = t->strings_at + 4096, read = 0, peeked = 0;
+    int fd = memfd_create("table", MFD_CLOEXEC);
+    REQUIRE(ftruncate(fd, (off_t)whole_len) == 0);
     char *copy = calloc(1, whole_len);
     srand((unsigned)_i + 1);
     for (int turn = 0; turn < 3000; turn++) {
@@ -108,12 +153,17 @@ START_TEST(a_damaged_one_is_refused_or_read)
             size_t width = (size_t)1 << rand() % 4, at = (size_t)rand() % (lengths[part] - 8) / width * width;
             memcpy(copy + begins[part] + at, &value, width);
         }
+        for (int part = 0; part < 5; part++) {
+            REQUIRE(pwrite(fd, copy + begins[part], lengths[part], (off_t)begins[part]) == (ssize_t)lengths[part]);
+        }
+        peeked += peeked_at(fd);
         if (pt_table_load_bytes(copy, whole_len) == 0) {
             read++;
             (void)reported();
         }
     }
-    REQUIRE(read > 100);
+    close(fd);
+    REQUIRE(read > 100 && peeked >= read);
 }
 END_TEST
 
@@ -122,6 +172,7 @@ int main(void)
     TCase *tests = tcase_create("table_load");
     tcase_add_test(tests, a_whole_one_says_what_was_held);
     tcase_add_test(tests, one_that_is_cut_off_is_refused_or_read);
+    tcase_add_test(tests, a_glance_tells_what_is_alive);
     tcase_add_loop_test(tests, a_damaged_one_is_refused_or_read, 0, 4);
     return suite_run("table_load", tests);
 }

@@ -29,6 +29,8 @@ check_suites = \
 preload_tests = \
 	tests/cli.sh \
 	tests/docs.sh \
+	tests/doctor.sh \
+	tests/top.sh \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
 	tests/preload_limits.sh \
@@ -120,6 +122,7 @@ EXTRA_DIST += \
 	tests/programs/storm.c \
 	tests/programs/keeps.c \
 	tests/programs/many_sites.c \
+	tests/programs/refuses.c \
 	tests/programs/fail_points.c \
 	tests/programs/fake_op.c \
 	tests/programs/frames.c \
@@ -145,6 +148,7 @@ EXTRA_DIST += \
 	tests/programs/late.c \
 	tests/programs/embeds.c \
 	tests/python/run_signals.py \
+	tests/python/top_terminal.py \
 	tests/python/ops.py \
 	tests/python/dlpack.py \
 	tests/python/drop_in.py \

@@ -4,6 +4,7 @@
 #include "base/linker.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/torch_versions.h"
 #include "cache_file.h"
 #include "compile.h"
 #include "prebuilt.h"
@@ -19,9 +20,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-/* The oldest and newest minor version of torch 2 the host allocator of which was looked at. */
-enum { OLDEST = 8, NEWEST = 14 };
 
 /* The bridge's text, in one, and that of the program that tries it, so that one file is all of pintensor. */
 #define TEXT(file) ".ascii \"#line 1 \\\"" file "\\\"\\n\"\n.incbin \"" PT_BRIDGE_SOURCES "/" file "\"\n"
@@ -94,7 +92,7 @@ static bool is_known(void)
     const char *minor = torch.version + 2;
     size_t digits = strspn(minor, "0123456789");
     int n = digits == 1 ? minor[0] - '0' : digits == 2 ? (minor[0] - '0') * 10 + minor[1] - '0' : 0;
-    return strncmp(torch.version, "2.", 2) == 0 && n >= OLDEST && n <= NEWEST;
+    return strncmp(torch.version, "2.", 2) == 0 && n >= PT_TORCH_OLDEST && n <= PT_TORCH_NEWEST;
 }
 
 static int find_torch(void)

@@ -226,6 +226,12 @@ void pt_options_load_own(void)
     if (getauxval(AT_SECURE) != 0) {
         return; /* the environment is that of somebody who has fewer rights than the program */
     }
+    for (unsigned i = 0; i < unknown.count; i++) {
+        char name[sizeof PREFIX + sizeof unknown.name[0]] = PREFIX;
+        if (getenv(strcat(name, unknown.name[i])) != NULL) { /* still */
+            complain_name(unknown.name[i], strlen(unknown.name[i]));
+        }
+    }
     for (unsigned o = 0; o < PT_OPTION_COUNT; o++) {
         char name[64];
         struct pt_text t;
@@ -235,9 +241,6 @@ void pt_options_load_own(void)
         if (value != NULL) {
             take(o, value);
         }
-    }
-    for (unsigned i = 0; i < unknown.count; i++) {
-        complain_name(unknown.name[i], strlen(unknown.name[i]));
     }
 }
 

@@ -1,15 +1,16 @@
 /* The command `pintensor`: runs a program under the preload. A program of its own. */
 #include "base/options.h"
-#include "base/text.h"
 #include "cli/arguments.h"
 #include "cli/completion.h"
+#include "cli/doctor.h"
 #include "cli/pages.h"
+#include "cli/preload.h"
 #include "cli/program.h"
 #include "cli/remote.h"
 #include "cli/report_verb.h"
 #include "cli/summary.h"
+#include "cli/top.h"
 
-#include <libgen.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,31 +18,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PRELOAD "libpintensor_preload.so"
-
-/* Beside the command in a build tree, under its prefix when installed, else where it was configured to be. */
-static bool find_preload(char path[PATH_MAX])
-{
-    static const char *const places[] = {"%s/../lib/" PRELOAD, "%s/.libs/" PRELOAD, "%s/" PRELOAD};
-    char self[PATH_MAX], candidate[PATH_MAX + 64];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    self[n > 0 ? n : 0] = '\0';
-    const char *directory = dirname(self);
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        struct pt_text t;
-        pt_text_init(&t, candidate, sizeof candidate, -1);
-        pt_text_add(&t, places[i], directory);
-        if (realpath(candidate, path) != NULL) {
-            return true;
-        }
-    }
-    return realpath(PINTENSOR_LIBDIR "/" PRELOAD, path) != NULL;
-}
-
 /* The library goes first, so that it stands before what else may define the same symbols. 125: said why not. */
 static int preload(const char *path)
 {
-    if (strpbrk(path, " :") != NULL) { /* they part the entries of LD_PRELOAD, which knows no quotes */
+    if (!pt_preload_can_be_named(path)) {
         fprintf(stderr,
                 "pintensor: %s has a space or a colon in its path, which LD_PRELOAD cannot express; install it "
                 "elsewhere\n",
@@ -82,8 +62,8 @@ static int run(int argc, char **argv)
         fprintf(stderr, "pintensor: run what? Try: pintensor run -- deepspeed train.py\n");
         return 2;
     }
-    if (!find_preload(path)) {
-        fprintf(stderr, "pintensor: " PRELOAD " not found beside this command nor in " PINTENSOR_LIBDIR
+    if (!pt_preload_find(path)) {
+        fprintf(stderr, "pintensor: " PT_PRELOAD " not found beside this command nor in " PINTENSOR_LIBDIR
                         "; run `make install` again\n");
         return 125;
     }
@@ -113,6 +93,15 @@ static int complete(const char *shell)
     return pt_completion(strcmp(shell, "zsh") == 0);
 }
 
+static int doctor(int count, char **words)
+{
+    if (count > 1 || (count == 1 && strcmp(words[0], "--json") != 0)) {
+        fprintf(stderr, "pintensor: doctor takes --json and nothing else\n");
+        return 2;
+    }
+    return pt_doctor(count == 1);
+}
+
 int main(int argc, char **argv)
 {
     const char *verb = argc >= 2 ? argv[1] : "";
@@ -121,6 +110,12 @@ int main(int argc, char **argv)
     }
     if (strcmp(verb, "report") == 0) {
         return pt_report_verb(argc - 1, argv + 1);
+    }
+    if (strcmp(verb, "top") == 0) {
+        return pt_top(argc - 1, argv + 1);
+    }
+    if (strcmp(verb, "doctor") == 0) {
+        return doctor(argc - 2, argv + 2);
     }
     if (argc == 2 && strcmp(verb, "man") == 0) {
         return pt_pages_man();

@@ -17,7 +17,7 @@ static bool lies_before(uint64_t at, uint64_t count, uint64_t size, uint64_t ali
     return at <= end && at % align == 0 && count <= (end - at) / size;
 }
 
-static int check_header(const struct pt_table *t, size_t len)
+int pt_table_check_header(const struct pt_table *t, uint64_t len)
 {
     if (len < sizeof *t || t->magic != PT_TABLE_MAGIC) {
         return -ENODATA;
@@ -36,15 +36,14 @@ static int check_header(const struct pt_table *t, size_t len)
     return whole ? 0 : -EINVAL;
 }
 
-/* Names come from the program: what would steer a terminal is not printed. */
-static void clean_strings(char *s, uint64_t len)
+void pt_table_clean_strings(char *s, uint64_t len)
 {
     for (uint64_t i = 0; i < len; i++) {
         if (((unsigned char)s[i] < ' ' && s[i] != '\0') || s[i] == 0x7f) {
             s[i] = '?';
         }
     }
-    s[0] = s[len - 1] = '\0';
+    s[len - 1] = '\0';
 }
 
 static void clean_string(const struct pt_table *t, uint32_t *offset)
@@ -76,7 +75,7 @@ static void clean_misuse(const struct pt_table *t, struct pt_misuse *m)
 int pt_table_load_bytes(void *bytes, size_t len)
 {
     struct pt_table *t = bytes;
-    int error = check_header(t, len);
+    int error = pt_table_check_header(t, len);
     if (error != 0) {
         return error;
     }
@@ -86,7 +85,9 @@ int pt_table_load_bytes(void *bytes, size_t len)
         t->records = (uint32_t)room;
         t->cut_short = 1;
     }
-    clean_strings((char *)bytes + t->strings_at, t->strings);
+    char *strings = (char *)bytes + t->strings_at;
+    pt_table_clean_strings(strings, t->strings);
+    strings[0] = '\0'; /* of what has no name */
     struct pt_site *sites = (struct pt_site *)((char *)bytes + t->sites_at);
     for (uint32_t i = 0; i < t->sites; i++) {
         clean_site(t, &sites[i]);

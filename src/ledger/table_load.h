@@ -14,4 +14,11 @@ int pt_table_load(int fd);
 /* The same for bytes in memory, which become the table and are changed: `len` of them. */
 int pt_table_load_bytes(void *bytes, size_t len);
 
+/* Of a copy of a header, whether what it says of the file's parts lies within the file's `len` bytes. 0, or as above.
+ */
+int pt_table_check_header(const struct pt_table *t, uint64_t len);
+
+/* Names come from the program: what would steer a terminal is not printed. The last byte becomes NUL. */
+void pt_table_clean_strings(char *s, uint64_t len);
+
 #endif
