@@ -1,8 +1,8 @@
 #include "cli/tables.h"
 
+#include "base/process.h"
 #include "ledger/counters.h"
 #include "ledger/growth.h"
-#include "ledger/table_file.h"
 #include "ledger/table_load.h"
 #include "report/report.h"
 
@@ -36,7 +36,7 @@ static enum state state_of(const struct pt_table *t)
     if (strcmp(host.nodename, pt_table_string(t->host)) != 0) {
         return UNKNOWN;
     }
-    return t->start_ticks != 0 && pt_table_file_start_ticks(t->pid) == t->start_ticks ? RUNS : KILLED;
+    return t->start_ticks != 0 && pt_process_start_ticks(t->pid) == t->start_ticks ? RUNS : KILLED;
 }
 
 /* The last moment that the table tells of. */
