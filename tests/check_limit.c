@@ -148,19 +148,48 @@ START_TEST(small_blocks_count_too)
 }
 END_TEST
 
-START_TEST(what_waits_goes_first_and_no_more_of_it_than_is_in_the_way)
+START_TEST(what_waits_goes_first)
 {
     start("16M", _i == 1);
     pintensor_block a = alloc(4 * MIB), b = alloc(4 * MIB), c = alloc(4 * MIB), stays = alloc(2 * MIB);
     release(a);
     release(b);
     release(c);
-    alloc(6 * MIB); /* another chunk: two of them go */
+    alloc(6 * MIB);
     ck_assert_uint_le(locked(), 16 * MIB);
-    ck_assert_uint_ge(locked(), 12 * MIB);
     release(stays);
     alloc(10 * MIB);
     ck_assert_uint_eq(locked(), 16 * MIB);
+}
+END_TEST
+
+/* 16 MiB are locked. Of these `waiting` blocks wait, which cannot be joined. */
+static void fill(unsigned waiting, size_t bytes, size_t between)
+{
+    pintensor_block b[16];
+    for (unsigned i = 0; i < waiting; i++) {
+        b[i] = alloc(bytes);
+        alloc(between);
+    }
+    alloc(16 * MIB - locked());
+    for (unsigned i = 0; i < waiting; i++) {
+        release(b[i]);
+    }
+    ck_assert_uint_eq(locked(), 16 * MIB);
+}
+
+START_TEST(no_more_goes_than_is_in_the_way)
+{
+    start("16M", _i == 1);
+    if (_i == 0) {
+        fill(12, MIB, 256 * KIB);
+        alloc(MIB + MIB / 2);
+        ck_assert_uint_eq(locked(), 15 * MIB + MIB / 2);
+    } else {
+        fill(4, 2 * MIB, 2 * MIB);
+        alloc(3 * MIB);
+        ck_assert_uint_ge(locked(), 15 * MIB);
+    }
 }
 END_TEST
 
@@ -338,6 +367,27 @@ START_TEST(processes_share_what_the_node_may_have)
 }
 END_TEST
 
+START_TEST(small_blocks_count_for_the_node_too)
+{
+    own_folder();
+    setenv("PINTENSOR_LIMIT", "node:4M", 1);
+    pid_t child = another(2 * MIB);
+    start("node:4M", false);
+    unsigned made = 0;
+    while (refused(1000) == 0) {
+        ck_assert_uint_lt(made++, 3000);
+    }
+    ck_assert(made > 1500 && locked() <= 2 * MIB);
+    kill(child, SIGKILL);
+    (void)waitpid(child, NULL, 0);
+    while (refused(1000) == 0) {
+        ck_assert_uint_lt(made++, 5000);
+    }
+    ck_assert(made > 3500 && locked() <= 4 * MIB);
+    remove_folder();
+}
+END_TEST
+
 START_TEST(the_node_has_a_soft_limit_too)
 {
     own_folder();
@@ -447,7 +497,8 @@ int main(void)
     tcase_add_test(tests, percent_of_all_memory);
     tcase_add_loop_test(tests, beyond_the_limit_it_is_refused_in_words, 0, 2);
     tcase_add_loop_test(tests, small_blocks_count_too, 0, 2);
-    tcase_add_loop_test(tests, what_waits_goes_first_and_no_more_of_it_than_is_in_the_way, 0, 2);
+    tcase_add_loop_test(tests, what_waits_goes_first, 0, 2);
+    tcase_add_loop_test(tests, no_more_goes_than_is_in_the_way, 0, 2);
     tcase_add_loop_test(tests, a_hopeless_request_costs_the_cache_nothing, 0, 2);
     tcase_add_loop_test(tests, reuse_is_not_limited, 0, 2);
     tcase_add_loop_test(tests, sizes_that_vary_stay_within_it, 0, 2);
@@ -456,6 +507,7 @@ int main(void)
     tcase_add_test(tests, a_child_has_a_limit_of_its_own);
     tcase_add_loop_test(tests, the_soft_limit_warns_once, 0, 2);
     tcase_add_test(tests, processes_share_what_the_node_may_have);
+    tcase_add_test(tests, small_blocks_count_for_the_node_too);
     tcase_add_test(tests, the_node_has_a_soft_limit_too);
     tcase_add_loop_test(tests, a_file_that_others_may_have_made_is_not_used, 0, 7);
     tcase_add_loop_test(tests, whatever_is_written_into_it_does_no_harm, 0, 2);

@@ -82,6 +82,17 @@ is 'as does that of one that ended' "$status" 0
 is 'the file is the user'"'"'s alone' "$(stat -c '%a %u %s' "/dev/shm/pintensor-$EUID-$(stat -Lc %i /proc/self/ns/pid)")" "600 $EUID 16384"
 flock -u 9
 
+if unshare -rm mount -t tmpfs -o size=4k none /dev/shm 2>/dev/null; then
+    echo 'collect(1 << 20)' | cat "$work/job.py" - >"$work/run.py"
+    # shellcheck disable=SC2016
+    capture unshare -rm bash -c 'mount -t tmpfs -o size=4k none /dev/shm && exec env LD_PRELOAD="$0" PINTENSOR_LIMIT=node:32M "$@"' \
+        "$preload" "$python" "$work/run.py"
+    has 'no room in /dev/shm: one line' "$err" 'pintensor: this process keeps no limit for the node (errno 28): it cannot use /dev/shm/pintensor-'
+    is 'and it goes on without' "$status $(grep -c 'limit for the node' <<<"$err")" '0 1'
+else
+    echo '# no namespace of mounts can be had here: /dev/shm is not filled'
+fi
+
 # --- DeepSpeed's door ------------------------------------------------------------------------
 
 for ops in "$ops_019" "$ops_018"; do
