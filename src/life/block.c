@@ -89,10 +89,15 @@ int pt_block_alloc(const struct pt_request *q, struct pt_block *out)
     return error;
 }
 
+bool pt_block_limited(void)
+{
+    return last_failure == EDQUOT;
+}
+
 void pt_block_explain(size_t bytes, struct pt_text *out)
 {
     pt_pin_explain(bytes, last_failure, out);
-    if (last_failure == EDQUOT) {
+    if (pt_block_limited()) {
         pt_text_add(out, ". ");
         pt_holders_add(out);
     }
