@@ -106,7 +106,8 @@ static size_t all_of_node(size_t len, size_t most)
 /* Entered first, and looked at then: of two processes that do so at once, one at least sees the other. */
 static bool take_of_node(size_t len)
 {
-    size_t hard = state.most[PT_LIMIT_NODE][PT_LIMIT_HARD], soft = state.most[PT_LIMIT_NODE][PT_LIMIT_SOFT];
+    size_t hard = state.most[PT_LIMIT_NODE][PT_LIMIT_HARD];
+    size_t soft = atomic_load(&state.told[PT_LIMIT_NODE]) ? hard : state.most[PT_LIMIT_NODE][PT_LIMIT_SOFT];
     pt_node_share_add(len);
     size_t all = all_of_node(0, soft < hard ? soft : hard);
     if (all > hard) {
