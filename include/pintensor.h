@@ -83,7 +83,8 @@ typedef struct pintensor_block {
 } pintensor_block;
 
 /* Makes a block of `bytes` bytes; its contents are undefined. bytes == 0 gives a block with data == NULL.
- * PINTENSOR_ELIMIT: pintensor_last_error() names the limit and the command that lifts it.
+ * PINTENSOR_ELIMIT: pintensor_last_error() names the limit and the command that lifts it; if it is PINTENSOR_LIMIT, who
+ * holds most.
  * PINTENSOR_EINVALID, PINTENSOR_EOFF. */
 PINTENSOR_API int pintensor_alloc(pintensor_manager manager, size_t bytes, pintensor_block *block);
 

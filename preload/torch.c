@@ -76,7 +76,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
         (void)drop(block.base);
         error = -ENODEV;
     }
-    if (error != 0 && pt_driver_error() != 0) { /* torch's own may do better, or says why in its own words */
+    if (error != 0 && pt_driver_error() != 0 && !pt_block_limited()) { /* torch's own may do better, or says why in its own words */
         error = -ENODEV;
     }
     if (error != 0 && pt_driver_refuses()) { /* since a moment ago: what is locked for it is of no use */

@@ -24,6 +24,7 @@ check_suites = \
 	tests/check_starts \
 	tests/check_locks \
 	tests/check_budget \
+	tests/check_limit \
 	tests/check_chunks \
 	tests/check_chunks_random
 preload_tests = \
@@ -34,6 +35,7 @@ preload_tests = \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
 	tests/preload_limits.sh \
+	tests/preload_quota.sh \
 	tests/preload_memory.sh \
 	tests/preload_table.sh \
 	tests/report.sh \
@@ -83,6 +85,7 @@ tests_check_magazine_LDADD = $(suite_libs)
 tests_check_starts_LDADD = $(core_libs)
 tests_check_locks_LDADD = $(suite_libs)
 tests_check_budget_LDADD = $(suite_libs)
+tests_check_limit_LDADD = $(suite_libs)
 tests_check_chunks_LDADD = $(core_libs)
 tests_check_fake_LDADD = $(core_libs)
 tests_check_chunks_random_LDADD = $(core_libs)

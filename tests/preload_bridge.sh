@@ -48,6 +48,10 @@ way=refused fake_torch FAKE_CUDA_ADDRESSES=2
 is "a device with other addresses: torch's serves" "$status $out" "0 torch's torch's 0 0"
 is 'it costs one line' "$(grep -c . <<<"$err") $(grep -c 'cannot use registered memory' <<<"$err")" '1 1'
 
+way=limited fake_torch FAKE_CUDA_MOST=4194304 PINTENSOR_LIMIT=12M
+has "beyond PINTENSOR_LIMIT: an error, and not torch's" "$status $out" "0 ours torch's
+pintensor: cannot lock 7.0 MiB more memory: this process may have 12.0 MiB and has 6.0 MiB (PINTENSOR_LIMIT=12M). Most of it: 6.0 MiB in 6 blocks from "
+
 compile linker.c plugin.so -D_GNU_SOURCE -DPLUGIN -shared -fPIC -pthread
 way=loading plugin=$work/plugin.so fake_torch timeout 60
 is "while a library is loaded that waits for a pin, torch's own serves; afterwards ours does" "$status $out $(lines)" \

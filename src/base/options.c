@@ -1,5 +1,6 @@
 #include "base/options.h"
 
+#include "base/limit_text.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -283,6 +284,11 @@ unsigned pt_option_nearest(const char *name)
 bool pt_option_takes(unsigned option, const char *value, struct pt_text *why)
 {
     uint64_t number;
+    struct pt_limit_text limit;
+    if (option == PT_OPTION_LIMIT && pt_limit_text_parse(value, &limit) != 0) {
+        pt_text_add(why, "is not %s", PT_LIMIT_TEXT_FORMS);
+        return false;
+    }
     bool takes = parse(option, value, &number);
     if (!takes) {
         say_what_it_is_not(option, why);

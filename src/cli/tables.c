@@ -1,8 +1,8 @@
 #include "cli/tables.h"
 
+#include "base/process.h"
 #include "ledger/counters.h"
 #include "ledger/growth.h"
-#include "ledger/table_file.h"
 #include "ledger/table_load.h"
 
 #include <dirent.h>
@@ -31,7 +31,7 @@ static enum pt_tables_state state_of(const struct pt_table *t)
     if (strcmp(host.nodename, pt_table_string(t->host)) != 0) {
         return PT_TABLES_UNKNOWN;
     }
-    return t->start_ticks != 0 && pt_table_file_start_ticks(t->pid) == t->start_ticks ? PT_TABLES_RUNS
+    return t->start_ticks != 0 && pt_process_start_ticks(t->pid) == t->start_ticks ? PT_TABLES_RUNS
                                                                                       : PT_TABLES_KILLED;
 }
 

@@ -95,7 +95,7 @@ static int look_at(struct pt_watched *w, int64_t now)
     w->locked = bytes(c->live_locked) + w->cached;
     w->peak = c->peak_locked;
     w->state = t.exit_ns != 0 ? PT_WATCHED_ENDED
-               : t.start_ticks != 0 && pt_table_file_start_ticks(t.pid) == t.start_ticks && is_here(w->fd, &t)
+               : t.start_ticks != 0 && pt_process_start_ticks(t.pid) == t.start_ticks && is_here(w->fd, &t)
                    ? PT_WATCHED_RUNS
                    : PT_WATCHED_KILLED;
     if (w->state != PT_WATCHED_RUNS) {

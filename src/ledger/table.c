@@ -1,6 +1,7 @@
 #include "ledger/table.h"
 
 #include "base/path.h"
+#include "base/process.h"
 #include "base/thread.h"
 #include "ledger/address_map.h"
 #include "ledger/starts.h"
@@ -109,7 +110,7 @@ static void sign(struct pt_table *t)
     pt_path_add_host(&name);
     t->host = pt_table_intern(text);
     t->program = pt_table_intern(program_invocation_short_name);
-    t->start_ticks = pt_table_file_start_ticks((int)getpid());
+    t->start_ticks = pt_process_start_ticks((int)getpid());
     if (!watched) {
         watched = pt_thread_at_fork(NULL, NULL, leave_file) == 0;
     }

@@ -72,29 +72,6 @@ bool pt_table_file_whole(void)
     return state.asked && !state.full;
 }
 
-uint64_t pt_table_file_start_ticks(int pid)
-{
-    char path[64], text[1024];
-    struct pt_text t;
-    pt_text_init(&t, path, sizeof path, -1);
-    pt_text_add(&t, "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    if (fd >= 0) {
-        close(fd);
-    }
-    text[n > 0 ? n : 0] = '\0';
-    const char *p = strrchr(text, ')'); /* the program's name may hold anything */
-    for (unsigned field = 2; p != NULL && field < 22; field++) {
-        p = strchr(p + 1, ' ');
-    }
-    uint64_t ticks = 0;
-    for (p = p != NULL ? p + 1 : ""; *p >= '0' && *p <= '9'; p++) {
-        ticks = 10 * ticks + (uint64_t)(*p - '0');
-    }
-    return ticks;
-}
-
 void pt_table_file_forget(void)
 {
     pt_kept_close(&state.file);

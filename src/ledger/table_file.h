@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 /* Makes this process's file, if one is asked for; one line if that cannot be. */
@@ -16,10 +15,6 @@ bool pt_table_file_map(void *p, size_t len, off_t offset);
 
 /* Whether there is one, and all that was asked for is in it. */
 bool pt_table_file_whole(void);
-
-/* When a process was started, in clock ticks since the machine was: /proc/PID/stat. 0: there is none, or nobody knows.
- */
-uint64_t pt_table_file_start_ticks(int pid);
 
 /* In a forked child. */
 void pt_table_file_forget(void);

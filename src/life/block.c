@@ -4,9 +4,11 @@
 #include "base/options.h"
 #include "base/thread.h"
 #include "ledger/counters.h"
+#include "ledger/holders.h"
 #include "life/held.h"
 #include "life/init.h"
 #include "life/managers.h"
+#include "memory/limit.h"
 #include "memory/owner.h"
 #include "memory/pin.h"
 #include "pool/drain.h"
@@ -37,9 +39,26 @@ static __attribute__((noinline)) int take_pageable(const struct pt_birth *birth,
     return error;
 }
 
+/* PINTENSOR_LIMIT=soft:…: who has most, once. */
+static __attribute__((noinline)) void warn(void)
+{
+    char line[1024];
+    struct pt_text t;
+    pt_log_begin(&t, line, sizeof line);
+    pt_text_add(&t, "warning: more memory is locked than is wanted: ");
+    if (pt_limit_warn(&t)) {
+        pt_text_add(&t, ". ");
+        pt_holders_add(&t);
+        pt_log_end(&t);
+    }
+}
+
 static int take(const struct pt_birth *birth, struct pt_block *out)
 {
     int error = pt_pool_take(birth, out);
+    if (pt_limit_is_passed()) {
+        warn();
+    }
     last_failure = -error;
     if (error != 0 && pt_option(PT_OPTION_ON_LIMIT) == PT_LIMIT_PAGEABLE) {
         error = take_pageable(birth, out);
@@ -70,9 +89,18 @@ int pt_block_alloc(const struct pt_request *q, struct pt_block *out)
     return error;
 }
 
+bool pt_block_limited(void)
+{
+    return last_failure == EDQUOT;
+}
+
 void pt_block_explain(size_t bytes, struct pt_text *out)
 {
     pt_pin_explain(bytes, last_failure, out);
+    if (pt_block_limited()) {
+        pt_text_add(out, ". ");
+        pt_holders_add(out);
+    }
 }
 
 /* ---- giving back ---- */

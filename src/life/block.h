@@ -23,7 +23,10 @@ struct pt_request {
 /* Returns 0, -ENOMEM (pt_pin_error() and pt_block_explain say why) or -ENODEV. */
 int pt_block_alloc(const struct pt_request *request, struct pt_block *out);
 
-/* Why the last pt_block_alloc of this thread failed, in one sentence. */
+/* Whether the last pt_block_alloc of this thread failed for PINTENSOR_LIMIT alone. */
+bool pt_block_limited(void);
+
+/* Why it failed, in one sentence. */
 void pt_block_explain(size_t bytes, struct pt_text *out);
 
 /* free(address): 0, or -ENOENT with the misuse counted. NULL is -ENOENT and no misuse. */

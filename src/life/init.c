@@ -9,6 +9,7 @@
 #include "life/managers.h"
 #include "life/shutdown.h"
 #include "memory/arena.h"
+#include "memory/limit.h"
 #include "memory/owner.h"
 #include "memory/pin.h"
 #include "memory/pressure.h"
@@ -40,6 +41,7 @@ static int set_up(void)
     pt_pin_reset();
     pt_sandbox_init();
     pt_pressure_init();
+    pt_limit_init();
     pt_background_init(pt_upkeep_tick, pt_upkeep_work, pt_option(PT_OPTION_IDLE));
     (void)pt_driver_look();
     int error = pt_segments_init();

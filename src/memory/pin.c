@@ -2,6 +2,7 @@
 
 #include "base/sandbox.h"
 #include "device/driver.h"
+#include "memory/limit.h"
 #include "memory/pages.h"
 #include "memory/prefault.h"
 #include "memory/pressure.h"
@@ -51,13 +52,20 @@ static int lock(void *p, size_t len)
 
 int pt_pin_acquire(void *p, size_t len)
 {
-    int error = lock(p, len);
+    int error = pt_limit_take(len);
+    if (error != 0) {
+        last_error = -error;
+        return error;
+    }
+    error = lock(p, len);
     if ((error == -ENOMEM || error == -EPERM) && raise_soft_limit()) {
         error = lock(p, len);
     }
     last_error = -error;
     if (error == 0) {
         atomic_fetch_add(&locked, len);
+    } else {
+        pt_limit_give(len);
     }
     return error;
 }
@@ -65,7 +73,10 @@ int pt_pin_acquire(void *p, size_t len)
 bool pt_pin_release(void *p, size_t len)
 {
     bool unlocked = pt_pages_unlock(p, len) == 0;
-    atomic_fetch_sub(&locked, unlocked ? len : 0);
+    if (unlocked) {
+        atomic_fetch_sub(&locked, len);
+        pt_limit_give(len);
+    }
     return unlocked;
 }
 
@@ -74,13 +85,18 @@ int pt_pin_register(void *p, size_t len)
     if (!pt_driver_registers() || (len >= ASK_FIRST && !pt_driver_takes_a_page())) {
         return -ENODEV;
     }
+    int error = pt_limit_take(len);
+    last_error = -error;
+    if (error != 0) {
+        return error;
+    }
     pt_prefault(p, len);
-    int error = pt_driver_register(p, len);
+    error = pt_driver_register(p, len);
     if (error == 0) {
-        last_error = 0;
         atomic_fetch_add(&locked, len);
     } else {
         pt_pages_discard(p, len);
+        pt_limit_give(len);
     }
     return error;
 }
@@ -91,6 +107,7 @@ void pt_pin_unregister(void *p, size_t len)
         pt_driver_unregister(p, len);
         pt_pages_discard(p, len);
         atomic_fetch_sub(&locked, len);
+        pt_limit_give(len);
     }
 }
 
@@ -156,6 +173,11 @@ void pt_pin_explain(size_t len, int error, struct pt_text *out)
     int refused = pt_driver_error();
     size_t locked_now = (size_t)locked_kib << 10;
 
+    if (error == EDQUOT) {
+        pt_text_add(out, "cannot lock %B more memory: ", len);
+        pt_limit_explain(len, out);
+        return;
+    }
     pt_text_add(out, "cannot lock %B more memory (%B locked now): ", len, locked_now);
     if (refused != 0 && error != ENOSPC && error != ENOBUFS) {
         pt_text_add(out, "the device's driver would not register it (its error %d), and ", refused);

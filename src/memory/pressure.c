@@ -268,6 +268,17 @@ bool pt_pressure_room(size_t len)
     return len < PT_PRESSURE_LOOK || pt_sandbox_entered() || (machine_has(len) && full_level(len) == NULL);
 }
 
+uint64_t pt_pressure_total(void)
+{
+    uint64_t all = number_of(&state.memory, "MemTotal") * KIB, most;
+    for (unsigned i = 0; i < state.levels; i++) {
+        if (pt_kept_file_number(&state.level[i].most, "", &most) && most >> 60 == 0) {
+            all = all == 0 ? most : least(all, most);
+        }
+    }
+    return all;
+}
+
 void pt_pressure_explain(size_t len, struct pt_text *out)
 {
     const struct level *l = full_level(len);

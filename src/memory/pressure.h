@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Opens the files, once: where a limit is set. In a sandbox nobody looks: all is well then, as far as can be told. */
 void pt_pressure_init(void);
@@ -19,6 +20,9 @@ bool pt_pressure_high(void);
 
 /* Whether so much more can be locked at all, as far as can be told: where not, the kernel would kill for it. */
 bool pt_pressure_room(size_t len);
+
+/* All memory of the machine, or of a cgroup that has less: bytes; 0: nobody knows. */
+uint64_t pt_pressure_total(void);
 
 /* Says what has no room for `len` bytes, and how to change that. */
 void pt_pressure_explain(size_t len, struct pt_text *out);

@@ -1,6 +1,7 @@
 #include "pool/budget.h"
 
 #include "base/options.h"
+#include "memory/limit.h"
 #include "memory/pages.h"
 #include "memory/segments.h"
 #include "pool/chunks.h"
@@ -113,11 +114,25 @@ static size_t peak_now(void)
     return soon > state.peak ? soon : state.peak;
 }
 
+/* Of the small region's unused bytes, those that do not count. */
+static size_t uncounted(void)
+{
+    size_t unused = pt_budget_small_unused(), apart = pt_segments_small_spare() + SMALL_SLACK;
+    return unused < apart ? unused : apart;
+}
+
 /* All that is locked, or about to be, and counts. */
 static size_t locked_now(void)
 {
-    size_t unused = pt_budget_small_unused(), apart = pt_segments_small_spare() + SMALL_SLACK;
-    return in_use() + state.pending + pt_free_cache_locked() + (unused > apart ? unused - apart : 0);
+    return in_use() + state.pending + pt_free_cache_locked() + pt_budget_small_unused() - uncounted();
+}
+
+/* No more than PINTENSOR_LIMIT leaves: what waits and is in the way of a request goes for it, and no more of it. */
+static size_t allowed(size_t bytes)
+{
+    size_t most = pt_limit_most(), apart = most != SIZE_MAX ? uncounted() : 0;
+    most = most > apart ? most - apart : 0;
+    return bytes < most ? bytes : most;
 }
 
 static size_t percent(void)
@@ -125,23 +140,27 @@ static size_t percent(void)
     return pt_option(PT_OPTION_CACHE);
 }
 
-static size_t least_limit(void)
+static size_t share_of(size_t peak)
 {
-    size_t peak = peak_now();
     return peak + peak / 100 * percent() + peak % 100 * percent() / 100;
 }
 
-/* A registered chunk is 2 MiB at least: a small program may have one that is partly used. The more debt, the more room, up
- * to five times of what waits otherwise; soon where that is little, and slowly where much is at stake:
- * a program that builds up GiBs of state has next to nothing beside it. */
+static size_t least_limit(void)
+{
+    return allowed(share_of(peak_now()));
+}
+
+/* A registered chunk is 2 MiB at least: a small program may have one that is partly used. The more debt, the more room,
+ * up to five times of what waits otherwise; soon where that is little, and slowly where much is at stake: a program
+ * that builds up GiBs of state has next to nothing beside it. */
 static size_t limit(void)
 {
     enum { SLOWLY = 8, MOST = 5 };
-    size_t peak = peak_now(), least = least_limit(), most = peak + (least - peak) * MOST;
+    size_t peak = peak_now(), least = share_of(peak), most = peak + (least - peak) * MOST;
     size_t wide = peak >= MUCH ? peak + (least - peak) / SLOWLY + state.debt / SLOWLY : least + state.debt;
     size_t grain = pt_pages_up(peak + PT_HUGE, PT_HUGE);
     wide = wide < most ? wide : most;
-    return wide > grain ? wide : grain;
+    return allowed(wide > grain ? wide : grain);
 }
 
 bool pt_budget_small_is_too_much(bool registers)

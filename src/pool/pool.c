@@ -4,6 +4,7 @@
 #include "device/driver.h"
 #include "ledger/counters.h"
 #include "memory/arena.h"
+#include "memory/limit.h"
 #include "memory/owner.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
@@ -223,8 +224,11 @@ static bool relieve(int how)
 /* Where all that waits would not make room for it, it had better stay. */
 static bool is_hopeless(int error, size_t bytes)
 {
-    size_t waits = error == -ENOSPC ? pt_upkeep_cached() : 0;
-    return error == -ENOSPC && !pt_pressure_room(bytes > waits ? bytes - waits : 0);
+    if (error != -ENOSPC && error != -EDQUOT) {
+        return false;
+    }
+    size_t waits = pt_upkeep_cached(), more = bytes > waits ? bytes - waits : 0;
+    return error == -ENOSPC ? !pt_pressure_room(more) : !pt_limit_room(more);
 }
 
 int pt_pool_take(const struct pt_birth *b, struct pt_block *out)

@@ -3,6 +3,7 @@
 #include "base/thread.h"
 #include "device/driver.h"
 #include "ledger/table.h"
+#include "memory/limit.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
 #include "memory/pressure.h"
@@ -55,16 +56,19 @@ static uint32_t choose_evicted(size_t bytes)
     return chosen;
 }
 
-/* A registered chunk over fresh addresses, as one busy part; 0: refused. */
-static uint32_t register_chunk(size_t len, bool small)
+/* A registered chunk over fresh addresses, as one busy part; 0: refused; *limited: by PINTENSOR_LIMIT. */
+static uint32_t register_chunk(size_t len, bool small, bool *limited)
 {
+    *limited = false;
     void *base = pt_segments_take_exact(len);
     if (base == NULL) {
         return 0;
     }
     uint32_t number = 0;
     int error = pt_segments_open(base, len);
-    if (error == 0 && pt_pin_register(base, len) == 0) {
+    int refused = error == 0 ? pt_pin_register(base, len) : error;
+    *limited = refused == -EDQUOT;
+    if (refused == 0) {
         pt_lock_enter();
         number = pt_chunks_add(base, len, small ? PT_CHUNK_SMALL : PT_CHUNK_REGISTERED);
         pt_lock_leave();
@@ -78,7 +82,7 @@ static uint32_t register_chunk(size_t len, bool small)
     return number;
 }
 
-static uint32_t make_registered(size_t need, bool apart)
+static uint32_t make_registered(size_t need, bool apart, bool *limited)
 {
     pt_lock_enter();
     pt_upkeep_drain(); /* what threads keep must not pass for used */
@@ -88,13 +92,13 @@ static uint32_t make_registered(size_t need, bool apart)
     pt_lock_leave();
     len = pt_pressure_room(len) ? len : need;
 
-    /* The new one first: else the driver would have it wait for the others to go, and those for the device, and the device
-     * may be waiting for what this very thread is about to send. */
-    uint32_t number = register_chunk(len, plan.small);
+    /* The new one first: else the driver would have it wait for the others to go, and those for the device, and the
+     * device may be waiting for what this very thread is about to send. */
+    uint32_t number = register_chunk(len, plan.small, limited);
     if (number == 0) { /* there may be no memory for both */
         (void)pt_eviction_now(evicted);
         evicted = 0;
-        number = register_chunk(need, false);
+        number = register_chunk(need, false, limited);
     }
     pt_eviction_later(evicted);
     pt_eviction_give_way();
@@ -207,10 +211,24 @@ uint64_t pt_supply_spent(void)
     return ns;
 }
 
+/* Whether PINTENSOR_LIMIT lets it be, were all gone that waits. */
+static bool may_have(size_t need)
+{
+    if (pt_limit_room(need)) {
+        return true;
+    }
+    size_t waits = pt_upkeep_cached();
+    return pt_limit_room(need > waits ? need - waits : 0);
+}
+
 static uint32_t make(size_t need, bool apart, bool for_device, int *error)
 {
     if (!pt_pressure_room(need)) {
         *error = ENOSPC;
+        return 0;
+    }
+    if (!may_have(need)) {
+        *error = EDQUOT;
         return 0;
     }
     (void)pt_driver_look(); /* what is made from here on may be registered */
@@ -218,9 +236,11 @@ static uint32_t make(size_t need, bool apart, bool for_device, int *error)
     pt_lock_enter();
     pt_budget_expect(need);
     pt_lock_leave();
-    bool tries = registers;
-    uint32_t number = tries ? make_registered(need, apart) : 0;
-    if (number == 0 && !(for_device && (tries || pt_driver_refuses()))) {
+    bool tries = registers, limited = false;
+    uint32_t number = tries ? make_registered(need, apart, &limited) : 0;
+    if (limited) {
+        *error = EDQUOT;
+    } else if (number == 0 && !(for_device && (tries || pt_driver_refuses()))) {
         number = make_mlocked(need, error);
     }
     if (number == 0) {

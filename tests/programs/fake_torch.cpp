@@ -198,6 +198,23 @@ void refused()
                 kib_of("RssShmem:"));
 }
 
+// PINTENSOR_LIMIT, after a block that the driver had no room for: that one is torch's to try.
+void limited()
+{
+    std::vector<at::DataPtr> kept;
+    for (int i = 0; i < 6; i++) {
+        kept.push_back(host()->allocate(1 << 20));
+    }
+    at::DataPtr large = host()->allocate(5 << 20);
+    std::printf("%s %s\n", ours(kept[5]) ? "ours" : "torch's", ours(large) ? "ours" : "torch's");
+    try {
+        kept.push_back(host()->allocate(7 << 20));
+        std::printf("%s\n", ours(kept[6]) ? "ours" : "torch's");
+    } catch (const c10::Error &e) {
+        std::printf("%s\n", e.what_without_backtrace());
+    }
+}
+
 // torch's registry stays as it is, so that nobody who reads it meets somebody who writes; and what the program puts
 // there itself is the answer.
 void registry(void *cuda)
@@ -267,6 +284,10 @@ int main(int, char **argv)
     }
     if (way == "registry") {
         registry(cuda);
+        return 0;
+    }
+    if (way == "limited") {
+        limited();
         return 0;
     }
     if (way == "refused") {
