@@ -31,6 +31,7 @@ preload_tests = \
 	tests/docs.sh \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
+	tests/preload_signals.sh \
 	tests/preload_limits.sh \
 	tests/preload_memory.sh \
 	tests/preload_table.sh \
@@ -115,6 +116,7 @@ EXTRA_DIST += \
 	tests/lib.sh \
 	$(preload_tests) \
 	tests/programs/ends.c \
+	tests/programs/signals.c \
 	tests/programs/terminate.cpp \
 	tests/programs/storm.c \
 	tests/programs/keeps.c \
@@ -143,6 +145,7 @@ EXTRA_DIST += \
 	tests/programs/late.c \
 	tests/programs/embeds.c \
 	tests/python/run_signals.py \
+	tests/python/ends_slowly.py \
 	tests/python/ops.py \
 	tests/python/dlpack.py \
 	tests/python/drop_in.py \
