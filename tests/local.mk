@@ -34,6 +34,7 @@ preload_tests = \
 	tests/top.sh \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
+	tests/preload_signals.sh \
 	tests/preload_limits.sh \
 	tests/preload_quota.sh \
 	tests/preload_memory.sh \
@@ -121,6 +122,7 @@ EXTRA_DIST += \
 	tests/lib.sh \
 	$(preload_tests) \
 	tests/programs/ends.c \
+	tests/programs/signals.c \
 	tests/programs/terminate.cpp \
 	tests/programs/storm.c \
 	tests/programs/keeps.c \
@@ -152,6 +154,7 @@ EXTRA_DIST += \
 	tests/programs/embeds.c \
 	tests/python/run_signals.py \
 	tests/python/top_terminal.py \
+	tests/python/ends_slowly.py \
 	tests/python/ops.py \
 	tests/python/dlpack.py \
 	tests/python/drop_in.py \

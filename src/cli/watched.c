@@ -1,7 +1,7 @@
 #include "cli/watched.h"
 
 #include "base/path.h"
-#include "ledger/table_file.h"
+#include "base/process.h"
 #include "ledger/table_peek.h"
 
 #include <dirent.h>

@@ -7,7 +7,9 @@
 #include "life/held.h"
 #include "life/job.h"
 #include "life/managers.h"
+#include "life/on_demand.h"
 #include "life/shutdown.h"
+#include "life/signals.h"
 #include "memory/arena.h"
 #include "memory/limit.h"
 #include "memory/owner.h"
@@ -127,6 +129,8 @@ int pt_init(void)
     if (error == 0) {
         have_python_tell(true);
         pt_job_begin();
+        pt_on_demand_begin();
+        pt_signals_begin();
         /* Handlers run newest first: this one before the destructors of whatever was there before the first block. */
         (void)on_exit(pt_shutdown_status, NULL);
     }

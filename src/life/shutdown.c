@@ -7,13 +7,16 @@
 #include "report/report.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REPORT_PATIENCE 1000000000 /* ns */
+#define WRITING_MOST    1200       /* ms that another thread's report is waited for */
 
-static _Atomic bool reported;
+static _Atomic bool reported, written;
 static _Atomic int exit_status;
 
 void pt_shutdown_status(int status, void *unused)
@@ -38,19 +41,36 @@ static unsigned write_report(int fd, int *error)
     return sections;
 }
 
+/* Signals that may end the process: while this thread writes, another one takes them and waits. */
+static void hold_signals(sigset_t *before)
+{
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGHUP);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGQUIT);
+    sigaddset(&ending, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ending, before);
+}
+
 /* The same, once. */
 static unsigned report(void)
 {
+    sigset_t before;
+    int error, instead;
     pt_held_begin();
+    hold_signals(&before);
     if (atomic_exchange(&reported, true)) {
+        sigprocmask(SIG_SETMASK, &before, NULL);
         return 0;
     }
-    int error, instead;
     unsigned sections = write_report(pt_report_open(), &error);
     if (error != 0 && error != ETIMEDOUT && (instead = pt_report_open_instead(error)) >= 0) { /* a full disk, say */
         (void)write_report(instead, &error);
     }
     pt_job_end();
+    atomic_store(&written, true);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     return sections;
 }
 
@@ -64,6 +84,18 @@ static int status_after(int status, unsigned sections)
 int pt_shutdown_now(int status)
 {
     return pt_owner_owns_strictly() ? status_after(status, report()) : status;
+}
+
+/* Who is interrupted while it reports is not waited for: it holds the signals, so only a fault of its own comes here. */
+void pt_shutdown_by_signal(void)
+{
+    if (!pt_owner_owns_strictly()) {
+        return;
+    }
+    (void)report();
+    for (unsigned ms = 0; ms < WRITING_MOST && !atomic_load(&written); ms++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
 }
 
 /* PINTENSOR_EXITCODE, for the last handler of all. */

@@ -6,6 +6,10 @@
  * to end with, which PINTENSOR_EXITCODE may have changed. */
 int pt_shutdown_now(int status);
 
+/* The process is about to end by a signal: reports at once, or lets another thread finish that is at it. Usable in the
+ * signal's handler. */
+void pt_shutdown_by_signal(void);
+
 /* Told by libc's exit(): what main returned or exit() was given. */
 void pt_shutdown_status(int status, void *unused);
 

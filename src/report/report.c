@@ -436,9 +436,16 @@ int pt_report_open_instead(int error)
 
 int pt_report_open(void)
 {
-    if (!name_file()) {
+    if (path[0] == '\0') {
         return pt_log_fd();
     }
     int fd = open_again();
     return fd >= 0 ? fd : pt_report_open_instead(errno);
+}
+
+void pt_report_close(int fd)
+{
+    if (fd > STDERR_FILENO && fd != kept.fd) {
+        (void)close(fd);
+    }
 }

@@ -35,8 +35,9 @@ struct pt_report_lost {
 struct pt_report_lost pt_report_lost(const struct pt_report *r);
 
 /* Where the report goes by PINTENSOR_REPORT: a file descriptor, stderr if the file cannot be opened (and says
- * so), -1 if stderr is no more. The process's end calls it, once. */
+ * so), -1 if stderr is no more. For one report; the last one need not be closed. */
 int pt_report_open(void);
+void pt_report_close(int fd);
 
 /* The file did not take it (errno `error`): says so, and returns where it goes instead, or -1: it was not for a file.
  */

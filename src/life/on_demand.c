@@ -1,0 +1,61 @@
+#include "life/on_demand.h"
+
+#include "base/options.h"
+#include "base/sandbox.h"
+#include "base/thread.h"
+#include "life/held.h"
+#include "memory/owner.h"
+#include "report/report.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+#define PATIENCE 200000000 /* ns: the program stands still meanwhile */
+
+static _Atomic bool busy;
+
+static void write_report(void)
+{
+    struct pt_text out;
+    struct pt_held_look look;
+    int fd = pt_report_open();
+    pt_held_look(&look);
+    pt_text_init(&out, look.text, look.text_size, fd);
+    pt_text_wait_most(&out, PATIENCE);
+    (void)pt_report_write(&look.report, &out);
+    pt_text_flush(&out);
+    pt_held_look_end(&look);
+    pt_report_close(fd);
+}
+
+void pt_on_demand_report(void)
+{
+    if (!pt_held_begun() && !atomic_exchange(&busy, true)) {
+        write_report();
+        atomic_store(&busy, false);
+    }
+}
+
+/* It goes on when Python has ended, since the program may do so too. */
+static void *report_now_and_then(void *unused)
+{
+    (void)unused;
+    (void)pthread_setname_np(pthread_self(), "pintensor");
+    for (;;) {
+        struct timespec left = {.tv_sec = (time_t)pt_option(PT_OPTION_EVERY)};
+        while (nanosleep(&left, &left) != 0) {
+        }
+        if (pt_sandbox_entered()) {
+            return NULL;
+        }
+        pt_on_demand_report();
+    }
+}
+
+void pt_on_demand_begin(void)
+{
+    atomic_store(&busy, false); /* in a forked child its parent may have been at it */
+    if (pt_option(PT_OPTION_EVERY) > 0 && !pt_sandbox_entered()) {
+        (void)pt_thread_start(NULL, report_now_and_then, NULL);
+    }
+}
