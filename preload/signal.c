@@ -19,6 +19,9 @@ enum { SIGACTION, SIGNAL, COUNT };
 static const char *const names[COUNT] = {"sigaction", "signal"};
 static void *next[COUNT];
 
+/* libc's own, under the name that no door has: for a call that comes before anything could be looked up. */
+extern sigaction_function __sigaction __attribute__((weak));
+
 __attribute__((constructor)) static void look_up(void)
 {
     static _Atomic bool known;
@@ -38,14 +41,15 @@ DOOR int sigaction(int sig, const struct sigaction *action, struct sigaction *be
 {
     struct sigaction ours;
     look_up();
-    if (next[SIGACTION] == NULL) {
+    sigaction_function *real = next[SIGACTION] != NULL ? (sigaction_function *)next[SIGACTION] : __sigaction;
+    if (real == NULL) {
         errno = ENOSYS;
         return -1;
     }
     if (action != NULL && action->sa_handler == SIG_DFL && pt_signals_default(sig, &ours)) {
         action = &ours;
     }
-    int error = ((sigaction_function *)next[SIGACTION])(sig, action, before);
+    int error = real(sig, action, before);
     if (error == 0 && before != NULL) {
         hide(before);
     }
@@ -60,8 +64,8 @@ DOOR sighandler_t signal(int sig, sighandler_t handler)
         return sigaction(sig, &ours, &before) == 0 ? before.sa_handler : SIG_ERR;
     }
     if (next[SIGNAL] == NULL) {
-        errno = ENOSYS;
-        return SIG_ERR;
+        struct sigaction wanted = {.sa_handler = handler, .sa_flags = SA_RESTART};
+        return sigaction(sig, &wanted, &before) == 0 ? before.sa_handler : SIG_ERR;
     }
     sighandler_t told = ((signal_function *)next[SIGNAL])(sig, handler);
     before = (struct sigaction){.sa_handler = told};

@@ -151,7 +151,9 @@ void pt_suppressions_tell(const struct pt_suppressions *s, FILE *out)
     for (uint32_t i = 0; i < s->count; i++) {
         const struct pt_suppression *x = &s->one[i];
         if (x->blocks + x->misuses > 0) {
-            fputs(any ? "" : "Suppressions used:\n  count      bytes template\n", out);
+            if (!any) {
+                fprintf(out, "Suppressions used:\n%7s %10s %s\n", "count", "bytes", "template");
+            }
             fprintf(out, "%7" PRIu64 " %10" PRIu64 " %s\n", x->blocks + x->misuses, x->bytes, x->pattern);
             any = true;
         }
