@@ -30,7 +30,8 @@ static void name_cache(char *out, size_t cap)
     if (cache != NULL && cache[0] == '/') {
         (void)snprintf(out, cap, "%s/pintensor", cache);
     } else {
-        (void)snprintf(out, cap, home != NULL && home[0] == '/' ? "%s/.cache/pintensor" : "", home);
+        bool known = home != NULL && home[0] == '/';
+        (void)snprintf(out, cap, "%s%s", known ? home : "", known ? "/.cache/pintensor" : "");
     }
 }
 
