@@ -3,6 +3,13 @@
 # What the whole-process tests share; each sources it first and ends with `finish`. They run the preload that lies in
 # the build directory and prove effects from outside: exit codes, output, /proc, strace.
 set -u
+# Started under nohup, or in the background of a script, a shell has signals ignored, and hands that on to what it runs.
+if [[ -n $(trap -p HUP INT QUIT TERM) ]]; then
+    exec python3 -c 'import os, signal, sys
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp("bash", ["bash"] + sys.argv[1:])' "$0" "$@"
+fi
 export LC_ALL=C
 top_srcdir=${top_srcdir:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 top_builddir=${top_builddir:-$PWD}
