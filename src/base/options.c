@@ -229,8 +229,10 @@ void pt_options_load_own(void)
     }
     for (unsigned i = 0; i < unknown.count; i++) {
         char name[sizeof PREFIX + sizeof unknown.name[0]] = PREFIX;
-        if (getenv(strcat(name, unknown.name[i])) != NULL) { /* still */
-            complain_name(unknown.name[i], strlen(unknown.name[i]));
+        size_t len = strlen(unknown.name[i]);
+        bool cut = len + 1 == sizeof unknown.name[i];
+        if (cut || getenv(strcat(name, unknown.name[i])) != NULL) { /* still there */
+            complain_name(unknown.name[i], len);
         }
     }
     for (unsigned o = 0; o < PT_OPTION_COUNT; o++) {
