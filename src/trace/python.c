@@ -40,6 +40,8 @@
     F(void *, PyLong_AsVoidPtr, (void *), 1)                                                                           \
     F(void *, PyInterpreterState_Get, (void), 1)                                                                       \
     F(void *, PyInterpreterState_Main, (void), 1)                                                                      \
+    F(void *, PyEval_SaveThread, (void), 1)                                                                            \
+    F(void, PyEval_RestoreThread, (void *), 1)                                                                         \
     F(int, Py_AtExit, (void (*)(void)), 1)                                                                             \
     F(int, PyGC_Disable, (void), 0) /* 3.10 */                                                                         \
     F(int, PyGC_Enable, (void), 0)                                                                                     \
@@ -87,8 +89,7 @@ static bool finalizing(void)
 
 static bool running(void)
 {
-    return usable && !atomic_load_explicit(&gone, memory_order_relaxed) && py.Py_IsInitialized() != 0 &&
-           !finalizing();
+    return usable && !atomic_load_explicit(&gone, memory_order_relaxed) && py.Py_IsInitialized() != 0 && !finalizing();
 }
 
 /* PyGILState_Check() says yes to everybody once there are sub-interpreters; the running thread's state does not. */
@@ -213,8 +214,7 @@ int pt_python_frame_line(const struct pt_python_frame *f)
     return py.PyFrame_GetLasti != NULL ? pt_python_line(f->code, f->last) : f->last;
 }
 
-void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size,
-                        uint32_t *line)
+void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size, uint32_t *line)
 {
     copy_attribute(f->code, "co_filename", file, size);
     copy_attribute(f->code, "co_name", function, size);
@@ -286,7 +286,11 @@ static void *call_at_exit(void *self, void *arguments)
 {
     (void)self;
     (void)arguments;
+    /* Who waits for the GIL now had better have it: Python ends a thread that still does when it goes away, which
+     * aborts the process where that is in a destructor of C++'s (torch's gloo threads drop tensors). */
+    void *state = py.PyEval_SaveThread();
     at_exit();
+    py.PyEval_RestoreThread(state);
     py.Py_IncRef(py.none);
     return py.none;
 }

@@ -35,9 +35,10 @@ check() { # NAME COMMAND…   what COMMAND prints is shown only when it fails
     fi
 }
 
-# A thread of gloo that drops the last reference to a tensor while Python ends is stopped inside a destructor, and the process
-# aborts: "terminate called without an active exception", about one job in forty on a busy machine. All steps are done by
-# then. Such a job gets a second try; one that aborts again, or sooner, or otherwise, has failed.
+# torch's gloo threads let go of tensors that Python knows, and ask for the GIL for that. Where Python ends meanwhile, it stops such
+# a thread inside a destructor, and the process aborts ("terminate called without an active exception": decref_pyobject,
+# PyEval_AcquireThread, pthread_exit), after its last step: three of some hundred jobs on a busy machine. Such a job
+# gets a second try; one that aborts again, or sooner, or otherwise, has failed.
 ends_well() { # LIB|'' DIR
     local status=0
     run_job "$version" "$1" "$2" || status=$?
