@@ -23,6 +23,15 @@ void pt_path_add_host(struct pt_text *t)
     pt_text_add(t, "%s", host.nodename);
 }
 
+bool pt_path_is_this_host(const char *name)
+{
+    char here[sizeof((struct utsname *)NULL)->nodename];
+    struct pt_text t;
+    pt_text_init(&t, here, sizeof here, -1);
+    pt_path_add_host(&t);
+    return strcmp(name, here) == 0;
+}
+
 void pt_path_add(struct pt_text *t, const char *pattern, int pid, int rank)
 {
     if (pattern[0] != '/' && directory[0] != '\0') {

@@ -5,6 +5,8 @@
 
 #include "base/text.h"
 
+#include <stdbool.h>
+
 #define PT_PATH_MOST 8192
 
 /* Adds the path; %p in it is the pid, %r the rank (0 if there is none), %h the host's name. */
@@ -12,5 +14,8 @@ void pt_path_add(struct pt_text *t, const char *pattern, int pid, int rank);
 
 /* The host's name, without its domain. */
 void pt_path_add_host(struct pt_text *t);
+
+/* Whether that is the name of this host, as it is added. */
+bool pt_path_is_this_host(const char *name);
 
 #endif

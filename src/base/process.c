@@ -3,7 +3,6 @@
 #include "base/text.h"
 
 #include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -44,4 +43,9 @@ uint64_t pt_process_start_ticks(int pid)
     /* A first thread that ended before others looks so too, but for their number. */
     bool over = (*state == 'Z' || *state == 'X') && number_at(field(name, THREADS)) <= 1;
     return over ? 0 : number_at(field(name, STARTED));
+}
+
+bool pt_process_runs(int pid, uint64_t start_ticks)
+{
+    return start_ticks != 0 && pt_process_start_ticks(pid) == start_ticks;
 }

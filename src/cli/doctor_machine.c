@@ -2,6 +2,7 @@
 #include "cli/doctor.h"
 
 #include "cli/limits.h"
+#include "memory/pages.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -10,13 +11,6 @@
 #define LITTLE ((uint64_t)64 << 20) /* with less a job does not even begin */
 
 #define HUGE_PAGES "/sys/kernel/mm/transparent_hugepage/"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 enum pt_doctor_state pt_doctor_memory(struct pt_doctor_finding *f)
 {

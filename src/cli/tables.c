@@ -1,5 +1,6 @@
 #include "cli/tables.h"
 
+#include "base/path.h"
 #include "base/process.h"
 #include "ledger/counters.h"
 #include "ledger/growth.h"
@@ -14,25 +15,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 /* A process of the same number that was started at another time is another. */
 static enum pt_tables_state state_of(const struct pt_table *t)
 {
-    struct utsname host;
     if (t->exit_ns != 0) {
         return PT_TABLES_ENDED;
     }
-    if (uname(&host) != 0) {
+    if (!pt_path_is_this_host(pt_table_string(t->host))) {
         return PT_TABLES_UNKNOWN;
     }
-    host.nodename[strcspn(host.nodename, "./")] = '\0';
-    if (strcmp(host.nodename, pt_table_string(t->host)) != 0) {
-        return PT_TABLES_UNKNOWN;
-    }
-    return t->start_ticks != 0 && pt_process_start_ticks(t->pid) == t->start_ticks ? PT_TABLES_RUNS
-                                                                                      : PT_TABLES_KILLED;
+    return pt_process_runs(t->pid, t->start_ticks) ? PT_TABLES_RUNS : PT_TABLES_KILLED;
 }
 
 /* The last moment that the table tells of. */

@@ -28,12 +28,9 @@ static int64_t now_ms(void)
 
 static bool is_here(int fd, const struct pt_table *t)
 {
-    char host[256], here[256];
-    struct pt_text text;
+    char host[256];
     pt_table_peek_string(fd, t, t->host, host, sizeof host);
-    pt_text_init(&text, here, sizeof here, -1);
-    pt_path_add_host(&text);
-    return strcmp(host, here) == 0;
+    return pt_path_is_this_host(host);
 }
 
 /* The innermost line of the user's own, else the innermost there is. */
@@ -94,10 +91,9 @@ static int look_at(struct pt_watched *w, int64_t now)
     w->cached = c->cached_locked;
     w->locked = bytes(c->live_locked) + w->cached;
     w->peak = c->peak_locked;
-    w->state = t.exit_ns != 0 ? PT_WATCHED_ENDED
-               : t.start_ticks != 0 && pt_process_start_ticks(t.pid) == t.start_ticks && is_here(w->fd, &t)
-                   ? PT_WATCHED_RUNS
-                   : PT_WATCHED_KILLED;
+    w->state = t.exit_ns != 0                                                ? PT_WATCHED_ENDED
+               : pt_process_runs(t.pid, t.start_ticks) && is_here(w->fd, &t) ? PT_WATCHED_RUNS
+                                                                             : PT_WATCHED_KILLED;
     if (w->state != PT_WATCHED_RUNS) {
         return 0;
     }

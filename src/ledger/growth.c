@@ -213,13 +213,6 @@ bool pt_growth_judge(const struct pt_site *s, const struct pt_growth *g, uint64_
 
 typedef uint64_t __attribute__((may_alias)) word;
 
-static void copy_history(const struct pt_growth *from, struct pt_growth *to)
-{
-    for (size_t i = 0; i < sizeof *to / sizeof(word); i++) {
-        ((word *)to)[i] = PT_GET(((const word *)from)[i]);
-    }
-}
-
 void pt_growth_forget(uint32_t site)
 {
     struct pt_growth *g = pt_table_growth(site);
@@ -234,7 +227,7 @@ void pt_growth_judge_all(struct pt_site *all, uint32_t sites, uint64_t now_ns)
         struct pt_site s; /* other threads may go on */
         struct pt_growth history;
         pt_table_copy_site(&all[number], &s);
-        copy_history(pt_table_growth(number), &history);
+        pt_table_copy(pt_table_growth(number), &history, sizeof history);
         PT_PUT(all[number].growing, pt_growth_judge(&s, &history, now_ns));
     }
 }

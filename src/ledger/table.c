@@ -199,12 +199,17 @@ struct pt_site *pt_table_site(uint32_t site)
     return (struct pt_site *)((char *)current.table + current.table->sites_at) + pt_site_row(site);
 }
 
-void pt_table_copy_site(const struct pt_site *from, struct pt_site *to)
+void pt_table_copy(const void *from, void *to, size_t bytes)
 {
     typedef uint64_t __attribute__((may_alias)) word;
-    for (size_t i = 0; i < sizeof *to / sizeof(word); i++) {
+    for (size_t i = 0; i < bytes / sizeof(word); i++) {
         ((word *)to)[i] = PT_GET(((const word *)from)[i]);
     }
+}
+
+void pt_table_copy_site(const struct pt_site *from, struct pt_site *to)
+{
+    pt_table_copy(from, to, sizeof *to);
 }
 
 bool pt_table_site_is(uint32_t site)

@@ -167,6 +167,9 @@ static inline uint32_t pt_site_row(uint32_t site)
     return site & ((1u << PT_SITE_BITS) - 1);
 }
 
+/* A copy of what others may be writing, word by word; `bytes` is whole words. */
+void pt_table_copy(const void *from, void *to, size_t bytes);
+
 /* As it is at this moment, or nearly, for who does not hold the lock. */
 void pt_table_copy_site(const struct pt_site *from, struct pt_site *to);
 

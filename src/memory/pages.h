@@ -5,7 +5,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/types.h>
+
+/* Of later kernels than the headers that this may be built with. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 #define PT_PAGE ((size_t)4096)
 #define PT_HUGE ((size_t)2 << 20)

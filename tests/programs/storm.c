@@ -5,7 +5,6 @@
 #define _GNU_SOURCE
 #include <pintensor.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
