@@ -65,7 +65,7 @@ START_TEST(a_whole_one_says_what_was_held)
     ck_assert_int_eq(pt_table_load_bytes(whole, whole_len), 0);
     const char *text = reported();
     ck_assert_ptr_nonnull(
-        strstr(text, "HELD       9.8 KiB in 4 blocks (16.0 KiB locked) from 2 sites, alive when it was killed"));
+        strstr(text, "HELD       9.8 KiB in 4 blocks (16.0 KiB locked) from 1 site, alive when it was killed"));
     ck_assert_ptr_nonnull(strstr(text, "train.py:41  collect"));
     ck_assert_ptr_nonnull(strstr(text, "PEAK       9.8 KiB in 4 blocks"));
     ck_assert_ptr_nonnull(strstr(text, "MISUSED    3 times"));

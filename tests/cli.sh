@@ -147,7 +147,7 @@ is 'nothing is left behind' "$(echo pintensor-job-*)" 'pintensor-job-*'
 if [[ -n $torch_python && -n $ops_019 ]] && lockable 32; then
     quiet_report -- "$torch_python" "$pythons/lifetime.py" "$ops_019" leaks
     is 'a job that loses memory' "$(said)" "pintensor: after the run: 1 of 1 process that pinned memory here lost some, 585.9 KiB in all
-  (pid N, python): 585.9 KiB at 1 site
+  (pid N, lifetime.py): 585.9 KiB at 1 site
   next: less /dev/null"
 fi
 
@@ -227,7 +227,7 @@ for verb in $(sed -n 's/^X(\([a-z]*\),.*/\1/p' "$top_srcdir/src/cli/verbs.def");
 done
 for word in $(sed -n 's/^X(\([A-Z]*\),.*/\1/p' "$top_srcdir/src/cli/words.def"); do
     has "$word: in the man page" "$man" ".B $word"
-    is "$word: is a word of the report's" "$(grep -cE "\"(  )?$word[ \"]" "$top_srcdir/src/report/report.c")" 1
+    is "$word: is a word of the report's" "$(grep -cE "\"(  )?$word[ \"]" "$top_srcdir/src/report/sections.c")" 1
 done
 if command -v mandoc >/dev/null; then
     is 'the man page is one' "$(mandoc -T lint -W warning <<<"$man" 2>&1 | grep -v 'missing date')" ''

@@ -87,8 +87,8 @@ reports_in() { grep -c '^pintensor: .*; peak ' <<<"$1"; }
 
 # Numbers that differ from run to run, and where native code happens to lie.
 normalise() {
-    sed -E 's/pid [0-9]+/pid N/; s/thread [0-9]+/thread N/; s/(oldest|made) [0-9.]+ s/\1 N s/; s/0x[0-9a-f]+/0xN/g
-        s/^( +in ).*/\1OBJECT/; s#[^ ]*/([a-z_]+\.py:)#\1#' <<<"$1"
+    sed -E 's/pid [0-9]+/pid N/; s/thread [0-9]+/thread N/; s/(oldest|made|ran) [0-9.]+ s/\1 N s/; s/on [^ ,]+, ([^ ,]+ \(pid N\))/on HOST, \1/; s/0x[0-9a-f]+/0xN/g
+        s/^( +in ).*/\1OBJECT/; s#[^ ]*/([a-z_]+\.py:)#\1#g' <<<"$1"
 }
 
 lockable() { # MIB   whether a process of ours may lock that much

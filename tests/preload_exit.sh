@@ -33,12 +33,13 @@ has 'std::terminate: its own words are left' "$err" 'out of an exit handler'
 
 ends_with 'end of a Python script' 0 "$python" "$pythons/pin.py" return
 is 'end of a Python script: output' "$out" started
-is 'the whole report' "$(normalise "$err")" 'pintensor: pid N: no pinned memory lost; peak 1.0 MiB locked for 1.0 MiB asked
+is 'the whole report' "$(normalise "$err")" 'pintensor: 1.0 MiB held at exit, none known to be lost; on HOST, pin.py (pid N), ran N s; peak 1.0 MiB locked for 1.0 MiB asked
+  fix: pin.py:'"$(grep -n 'lib.pintensor_alloc(manager' "$pythons/pin.py" | cut -d: -f1)"'  pin, called from pin.py:'"$(grep -n 'block = pin(1 << 20)' "$pythons/pin.py" | cut -d: -f1)"'  main: alive until the end; if it need not be, free it with pintensor_free() when it is done with
   HELD       1.0 MiB in 1 block from 1 site, alive when exit began: given back now
              1.0 MiB in 1 block, bytes[1048576] from the C interface, thread N, oldest N s
                  pin.py:'"$(grep -n 'lib.pintensor_alloc(manager' "$pythons/pin.py" | cut -d: -f1)"'  pin
                  pin.py:'"$(grep -n 'block = pin(1 << 20)' "$pythons/pin.py" | cut -d: -f1)"'  main
-  The same peak takes 1.0 MiB under stock DeepSpeed, 1.0 MiB rounded to powers of two. 0 of 1 block came from memory locked before.'
+  The same peak takes 1.0 MiB rounded to powers of two. 0 of 1 block came from memory locked before.'
 ends_with sys.exit 3 "$python" "$pythons/pin.py" sys.exit
 ends_with 'uncaught exception' 1 "$python" "$pythons/pin.py" exception
 has 'uncaught exception: its own words are left' "$err" 'ValueError: uncaught'
@@ -79,14 +80,18 @@ fi
 # --- sections, stacks ------------------------------------------------------------------------
 
 run "$python" "$pythons/pin.py" free
-is 'nothing lost: one line and the comparison' "$(normalise "$err")" 'pintensor: pid N: no pinned memory lost; peak 1.0 MiB locked for 1.0 MiB asked
-  The same peak takes 1.0 MiB under stock DeepSpeed, 1.0 MiB rounded to powers of two. 0 of 1 block came from memory locked before.'
+is 'nothing lost: not a word' "$status $err" '0 '
+run env PINTENSOR_REPORT="$work/clean.txt" "$python" "$pythons/pin.py" free
+is 'nothing lost: the file that was asked for is written' "$err$(reports_in "$(<"$work/clean.txt")")" 1
+run env PINTENSOR_VERBOSE=1 "$python" "$pythons/pin.py" free
+is 'nothing lost, PINTENSOR_VERBOSE: one line and the comparison' "$(normalise "$err")" 'pintensor: no pinned memory lost; on HOST, pin.py (pid N), ran N s; peak 1.0 MiB locked for 1.0 MiB asked
+  The same peak takes 1.0 MiB rounded to powers of two. 0 of 1 block came from memory locked before.'
 run "$python" "$pythons/pin.py" misuse
 has 'misuse: the wrong call is named' "$err" 'MISUSED    1 time: free() of an address that points into a block, not to its start; nothing was changed'
 is 'misuse: said when it happened' "$(grep -c '^pintensor: warning: free(0x' <<<"$err")" 1
 run env PINTENSOR_STACK=off "$python" "$pythons/pin.py" return
 has 'PINTENSOR_STACK=off: no stack' "$err" '(no stack was recorded)'
-lacks 'PINTENSOR_STACK=off: no line' "$err" 'pin.py'
+lacks 'PINTENSOR_STACK=off: no line' "$err" 'pin.py:'
 run env PINTENSOR_STACK=full "$python" "$pythons/pin.py" return
 has 'PINTENSOR_STACK=full: Python lines' "$err" '  main'
 is 'PINTENSOR_STACK=full: native frames, and not only the nearest' "$(($(grep -c '^ *in ' <<<"$err") > 3))" 1
@@ -98,7 +103,7 @@ if lockable 2048; then
 fi
 
 run "$python" "$pythons/pin.py" grow
-has 'a run of less than a second, growing: the first line' "$err" ': 1 site loses pinned memory; '
+has 'a run of less than a second, growing: the first line' "$err" 'pintensor: lost 12.0 MiB growing; on '
 has 'what was freed once exit began is not called freed' "$err" \
     'GROWING    12.0 MiB in 12 blocks, 1.0 MiB more each time, none freed; rose 12 times, last 0.'
 has 'growing: its line' "$err" "pin.py:$(grep -n '# marker: grows$' "$pythons/pin.py" | cut -d: -f1)  grow"
@@ -108,14 +113,14 @@ has 'growing, and resting at the end' "$err" \
 run "$python" "$pythons/pin.py" 'start, then rest'
 lacks 'buffers of a start are not growing' "$err" GROWING
 has 'buffers of a start: how often and when they rose' "$err" '; rose 16 times, last 0.'
-has 'buffers of a start: nothing more is promised than is known' "$err" ': no line was losing pinned memory at the end; '
+has 'buffers of a start: nothing more is promised than is known' "$err" ' held at exit, no line was losing any at the end; on '
 
 # --- PINTENSOR_EXITCODE ----------------------------------------------------------------------
 
 code() { # NAME STATUS FAIL_ON COMMAND…
     local name=$1 wanted=$2 on=$3
     shift 3
-    run env PINTENSOR_EXITCODE=42 ${on:+PINTENSOR_FAIL_ON="$on"} "$@"
+    run env PINTENSOR_VERBOSE=1 PINTENSOR_EXITCODE=42 ${on:+PINTENSOR_FAIL_ON="$on"} "$@"
     is "EXITCODE, FAIL_ON=${on:-default}, $name" "$status $(reports_in "$err")" "$wanted 1"
 }
 code 'return from main' 42 held "$work/ends" return
@@ -137,11 +142,15 @@ RANK=5 PINTENSOR_REPORT="$work/report-%r-%p-%q.txt" run "$work/ends" return
 files=("$work"/report-*)
 is 'REPORT: stderr is left alone' "$err" ''
 has 'REPORT: rank and pid in the name' "${files[0]##*/}" 'report-5-'
-pid=$(sed -n 's/^pintensor: rank 5 (pid \([0-9]*\)): .*/\1/p' "${files[0]}")
+pid=$(sed -n 's/^pintensor: .*; rank 5 on [^ ]*, ends (pid \([0-9]*\)), ran .*/\1/p' "${files[0]}")
 is 'REPORT: one file' "${files[*]##*/}" "report-5-$pid-%q.txt"
 is 'REPORT: one report' "$(reports_in "$(<"${files[0]}")")" 1
-PINTENSOR_REPORT=$work/none/there run "$work/ends" return
-is 'REPORT: unwritable costs one line' "$(grep -c "^pintensor: cannot write the report to $work/none/there" <<<"$err")" 1
+PINTENSOR_REPORT=$work/made/%h/deep/there run "$work/ends" return
+is 'REPORT: directories are made' "$status $err $(reports_in "$(cat "$work"/made/*/deep/there)")" '0  1'
+is 'REPORT: the host is in the name' "$(basename "$work"/made/*)" "$(uname -n | sed 's/\..*//')"
+PINTENSOR_REPORT=$work/ends/there run "$work/ends" return
+is 'REPORT: unwritable costs one line' "$(grep "^pintensor: cannot" <<<"$err")" \
+    "pintensor: cannot write the report to $work/ends/there, a part of the path is no directory (errno 20): here it is instead"
 is 'REPORT: unwritable goes to stderr' "$(reports_in "$err")" 1
 is 'REPORT: unwritable leaves the status' "$status" 0
 run env PINTENSOR_REPROT=x PINTENSOR_IDLE=soon "$work/ends" return

@@ -7,8 +7,8 @@ chmod 755 "$work"
 mkdir "$work/empty"
 ends=$work/ends
 
-# Lines that are not the report's. A report is one line that begins with a pid, and those under it.
-complaints() { grep -av '^pintensor: \(rank [0-9]* (\)\?pid\|^  ' <<<"$err"; }
+# Lines that are not the report's. A report is one line that tells how long it ran, and those under it.
+complaints() { grep -av '^pintensor: .*, ran \|^  ' <<<"$err"; }
 ends_well() { # NAME COMPLAINTS [PART…]   as it does without us, with one report
     local name=$1 count=$2 part
     shift 2
@@ -29,28 +29,28 @@ run env PINTENSOR_STACK= PINTENSOR_IDLE=-1 PINTENSOR_CACHE=5% PINTENSOR_EXITCODE
 ends_well 'rubbish everywhere: a line each' 9 'PINTENSOR_CACHE=5% is not a whole number from 0 to 100; using 5'
 run env PINTENSOR_RECLAIM=$'drop\npintensor: pid 1' PINTENSOR_REUSE=$'\e[31m\xff' $'PINTENSOR_A\nB=1' "$ends" return
 ends_well 'what would be several lines, or colour a terminal, is one' 3 'PINTENSOR_RECLAIM=drop?pintensor: pid 1 is not' \
-    $'PINTENSOR_REUSE=?[31m\xff is not one of streams,strict' 'PINTENSOR_A?B ignored'
+    $'PINTENSOR_REUSE=?[31m? is not one of streams,strict' 'PINTENSOR_A?B ignored'
 run env PINTENSOR_STACK="$long" PINTENSOR_"$long"=1 "$ends" return
 ends_well 'what is long is cut, the line is not' 2 'AAA... is not one of off,python,full; using python' 'AAA... ignored; did you mean'
 
 # --- where the report goes -------------------------------------------------------------------
 
 cannot='cannot write the report to'
-run env PINTENSOR_REPORT="$work/no/such/file" "$ends" return
-ends_well 'into a missing directory' 1 "$cannot $work/no/such/file (errno 2): here it is instead"
+run env PINTENSOR_REPORT="$ends/such/file" "$ends" return
+ends_well 'into a directory that cannot be made' 1 "$cannot $ends/such/file, a part of the path is no directory (errno 20): here it is instead"
 run env PINTENSOR_REPORT="$work/empty" "$ends" return
-ends_well 'into a directory' 1 "$cannot $work/empty (errno 21): here it is instead"
+ends_well 'into a directory' 1 "$cannot $work/empty, it is a directory (errno 21): here it is instead"
 run env PINTENSOR_REPORT=/dev/full "$ends" return
-ends_well 'onto a full disk' 1 "$cannot /dev/full (errno 28): here it is instead"
+ends_well 'onto a full disk' 1 "$cannot /dev/full, the disk is full (errno 28): here it is instead"
 capture bash -c "(ulimit -f 0; LD_PRELOAD='$preload' PINTENSOR_REPORT='$work/file' exec '$ends' return >/dev/null) 2>&1 | cat >&2
     exit \${PIPESTATUS[0]}"
-ends_well 'where files may have no bytes' 1 "$cannot $work/file (errno 27): here it is instead"
+ends_well 'where files may have no bytes' 1 "$cannot $work/file, files may not become that large (errno 27): here it is instead"
 run env PINTENSOR_REPORT="/$long" "$ends" return
 ends_well 'under a name that is too long' 1 "$cannot /AAA"
 mkdir "$work/gone"
 cd "$work/gone" && rmdir "$work/gone" || exit 99
 run env PINTENSOR_REPORT=file "$ends" return
-ends_well 'relative to a directory that is gone' 1 "$cannot file (errno 2): here it is instead"
+ends_well 'relative to a directory that is gone' 1 "$cannot file, there is no such directory (errno 2): here it is instead"
 cd "$work" || exit 99
 run env PINTENSOR_REPORT="$work/empty/%q%%%" "$ends" return
 is 'a pattern that is none is a name' "$status $(ls "$work/empty") $err" '0 %q%%% '
@@ -74,7 +74,7 @@ if [[ $EUID == 0 ]] && command -v setpriv >/dev/null; then
     capture setpriv --reuid=1 --regid=1 --clear-groups bash -c "ulimit -u 1; LD_PRELOAD='$work/preload.so' exec '$ends' return"
     ends_well 'no second process or thread' 0
     capture setpriv --reuid=1 --regid=1 --clear-groups env LD_PRELOAD="$work/preload.so" PINTENSOR_REPORT="$work/empty/x" "$ends" return
-    ends_well 'into a directory of others' 1 "$cannot $work/empty/x (errno 13): here it is instead"
+    ends_well 'into a directory of others' 1 "$cannot $work/empty/x, this process may not (errno 13): here it is instead"
 fi
 if unshare -m mount -t tmpfs none /proc 2>/dev/null; then
     run unshare -m bash -c "mount -t tmpfs none /proc; exec '$ends' return"

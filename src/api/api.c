@@ -306,8 +306,7 @@ int pintensor_report(int fd)
     int error = errno; /* in a signal handler it is somebody else's */
     pt_held_look(&look);
     pt_text_init(&out, look.text, look.text_size, fd);
-    (void)pt_report_write(&look.report, &out);
-    pt_text_flush(&out);
+    (void)pt_report_send(&look.report, &out, PT_TEXT_PATIENCE / 2, PT_TEXT_PATIENCE);
     pt_held_look_end(&look);
     errno = error;
     return out.failed ? fail(PINTENSOR_EIO, "write() failed") : 0;

@@ -46,18 +46,10 @@ void pt_log_begin(struct pt_text *t, char *buf, size_t cap)
     pt_text_add(t, "pintensor: ");
 }
 
-/* It stays one line, and does nothing to a terminal, whatever the environment and the names of files hold. */
-static void make_plain(struct pt_text *t)
-{
-    for (size_t i = 0; i < t->len; i++) {
-        unsigned char c = (unsigned char)t->buf[i];
-        t->buf[i] = c < ' ' || c == 0x7f ? '?' : (char)c;
-    }
-}
-
 void pt_log_end(struct pt_text *t)
 {
-    make_plain(t);
+    /* It stays one line, and does nothing to a terminal, whatever the environment and the names of files hold. */
+    pt_text_make_plain(t->buf, t->len);
     t->cap++;
     pt_text_add(t, "\n");
     static _Atomic bool stuck; /* the last line found nobody who took it: this one does not wait */
@@ -71,8 +63,7 @@ void pt_log_end(struct pt_text *t)
 
 int pt_log_rank(void)
 {
-    static const char *const names[] = {"RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
-                                        "SLURM_PROCID"};
+    static const char *const names[] = {"RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *value = secure_getenv(names[i]);
         uint64_t rank;

@@ -1,6 +1,8 @@
 #include "base/path.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -50,4 +52,14 @@ void pt_path_add(struct pt_text *t, const char *pattern, int pid, int rank)
         }
         p += what != '\0';
     }
+}
+
+bool pt_path_make_directories(char *path)
+{
+    bool made = true;
+    for (char *slash = path; made && (slash = strchr(slash + 1, '/')) != NULL; *slash = '/') {
+        *slash = '\0';
+        made = access(path, F_OK) == 0 || mkdir(path, 0777) == 0 || errno == EEXIST;
+    }
+    return made;
 }

@@ -12,6 +12,10 @@
 /* Adds the path; %p in it is the pid, %r the rank (0 if there is none), %h the host's name. */
 void pt_path_add(struct pt_text *t, const char *pattern, int pid, int rank);
 
+/* Makes the directories that lead to the path, where they are not there; it is written to meanwhile. False, with errno:
+ * one cannot be made. */
+bool pt_path_make_directories(char *path);
+
 /* The host's name, without its domain. */
 void pt_path_add_host(struct pt_text *t);
 

@@ -1,18 +1,13 @@
 #include "base/text.h"
 
 #include "base/thread.h"
+#include "base/write.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 void pt_text_init(struct pt_text *t, char *buf, size_t cap, int fd)
@@ -21,104 +16,20 @@ void pt_text_init(struct pt_text *t, char *buf, size_t cap, int fd)
     buf[0] = '\0';
 }
 
-/* The signals that a write itself may raise: a pipe nobody reads, RLIMIT_FSIZE, a terminal under `stty tostop`. */
-struct quiet {
-    sigset_t before, waiting;
-};
-
-static void quiet_set(sigset_t *set)
+static void send_first(struct pt_text *t, size_t n)
 {
-    sigemptyset(set);
-    sigaddset(set, SIGPIPE);
-    sigaddset(set, SIGXFSZ);
-    sigaddset(set, SIGTTOU);
-}
-
-/* sigprocmask() is this thread's alone in Linux, and in every libc. */
-static void quiet_begin(struct quiet *q)
-{
-    sigset_t raised;
-    quiet_set(&raised);
-    sigpending(&q->waiting);
-    sigprocmask(SIG_BLOCK, &raised, &q->before);
-}
-
-/* What the write raised is taken away; what somebody else has sent before stays. */
-static void quiet_end(const struct quiet *q, int failed)
-{
-    int raised = failed == EPIPE ? SIGPIPE : failed == EFBIG ? SIGXFSZ : 0;
-    if (raised != 0 && !sigismember(&q->waiting, raised)) {
-        sigset_t one;
-        sigemptyset(&one);
-        sigaddset(&one, raised);
-        (void)sigtimedwait(&one, NULL, &(struct timespec){0});
-    }
-    sigprocmask(SIG_SETMASK, &q->before, NULL);
-}
-
-/* Waits until something can be written, by the deadline. Returns 0, or the errno to give up with. */
-static int wait_for_room(int fd, int64_t until)
-{
-    for (;;) {
-        int64_t left = until - pt_thread_now();
-        int ready = poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, left > 0 ? (int)(left / 1000000) + 1 : 0);
-        if (ready > 0) {
-            return 0; /* or an error, which the write tells */
-        }
-        if (ready < 0 && errno != EINTR && errno != EAGAIN) {
-            return 0; /* poll() is not to be had here: then nobody can tell */
-        }
-        if (left <= 0) {
-            return ETIMEDOUT;
-        }
-    }
-}
-
-/* A pipe with room has it for PIPE_BUF bytes, so that a write of no more does not block; a socket is told not to. */
-static ssize_t write_part(int fd, bool socket, const char *p, size_t n)
-{
-    n = n < PIPE_BUF ? n : PIPE_BUF;
-    return socket ? send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) : write(fd, p, n);
-}
-
-static void write_all(struct pt_text *t)
-{
-    struct stat is;
-    bool socket = fstat(t->fd, &is) == 0 && S_ISSOCK(is.st_mode);
-    size_t done = 0;
     t->until_ns = t->until_ns != 0 ? t->until_ns : pt_thread_now() + PT_TEXT_PATIENCE;
-    while (done < t->len && t->failed == 0) {
-        t->failed = wait_for_room(t->fd, t->until_ns);
-        if (t->failed != 0) {
-            break;
-        }
-        ssize_t n = write_part(t->fd, socket, t->buf + done, t->len - done);
-        if (n < 0 && errno == EAGAIN && pt_thread_now() >= t->until_ns) {
-            t->failed = ETIMEDOUT;
-        } else if (n < 0 && errno == EAGAIN) {
-            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* less room than it takes */
-        } else if (n < 0 && errno != EINTR) {
-            t->failed = errno;
-        }
-        done += n > 0 ? (size_t)n : 0;
-    }
+    t->failed = t->failed == 0 && n > 0 ? pt_write(t->fd, t->buf, n, t->until_ns) : t->failed;
+    t->len -= n;
+    memmove(t->buf, t->buf + n, t->len);
+    t->buf[t->len] = '\0';
 }
 
 void pt_text_flush(struct pt_text *t)
 {
-    if (t->fd < 0) {
-        return;
+    if (t->fd >= 0) {
+        send_first(t, t->len);
     }
-    if (t->len > 0 && t->failed == 0) {
-        struct quiet q;
-        int error = errno;
-        quiet_begin(&q);
-        write_all(t);
-        quiet_end(&q, t->failed);
-        errno = error;
-    }
-    t->len = 0;
-    t->buf[0] = '\0';
 }
 
 void pt_text_wait_most(struct pt_text *t, int64_t ns)
@@ -126,7 +37,14 @@ void pt_text_wait_most(struct pt_text *t, int64_t ns)
     t->until_ns = pt_thread_now() + ns;
 }
 
-static void put_bytes(struct pt_text *t, const char *s, size_t n)
+/* The buffer is full: whole lines go, so that what somebody else writes comes between two of them. */
+static void make_room(struct pt_text *t)
+{
+    const char *end = memrchr(t->buf, '\n', t->len);
+    send_first(t, end != NULL ? (size_t)(end - t->buf) + 1 : t->len);
+}
+
+static void put_plain(struct pt_text *t, const char *s, size_t n)
 {
     while (n > 0) {
         size_t room = t->cap - 1 - t->len;
@@ -134,7 +52,7 @@ static void put_bytes(struct pt_text *t, const char *s, size_t n)
             if (t->fd < 0) {
                 return;
             }
-            pt_text_flush(t);
+            make_room(t);
             continue;
         }
         size_t part = n < room ? n : room;
@@ -143,6 +61,62 @@ static void put_bytes(struct pt_text *t, const char *s, size_t n)
         t->buf[t->len] = '\0';
         s += part;
         n -= part;
+    }
+}
+
+static void put_bytes(struct pt_text *t, const char *s, size_t n)
+{
+    while (t->prefix != NULL && n > 0) {
+        const char *end = memchr(s, '\n', n);
+        size_t line = end != NULL ? (size_t)(end - s) + 1 : n;
+        if (!t->in_line) {
+            put_plain(t, t->prefix, strlen(t->prefix));
+        }
+        put_plain(t, s, line);
+        t->in_line = end == NULL;
+        s += line;
+        n -= line;
+    }
+    put_plain(t, s, n);
+}
+
+/* The bytes of a character of UTF-8 that does nothing to a terminal; 0: it is none. */
+static unsigned plain_character(const unsigned char *s)
+{
+    unsigned more = s[0] < 0x80 ? 0 : s[0] >= 0xc2 && s[0] < 0xe0 ? 1 : (s[0] & 0xf0) == 0xe0 ? 2 : 3;
+    bool fine = s[0] >= ' ' && s[0] != 0x7f && (s[0] < 0x80 || s[0] >= 0xc2) && s[0] < 0xf5;
+    for (unsigned i = 1; i <= more && fine; i++) {
+        fine = (s[i] & 0xc0) == 0x80;
+    }
+    fine = fine && !(s[0] == 0xc2 && s[1] < 0xa0) && !(s[0] == 0xe0 && s[1] < 0xa0) &&
+           !(s[0] == 0xed && s[1] >= 0xa0) && !(s[0] == 0xf0 && s[1] < 0x90) && !(s[0] == 0xf4 && s[1] >= 0x90);
+    return fine ? more + 1 : 0;
+}
+
+/* A name, which may hold anything. */
+static void put_name(struct pt_text *t, const char *name)
+{
+    const unsigned char *s = (const unsigned char *)name;
+    while (*s != '\0') {
+        unsigned n = plain_character(s);
+        if (n > 0) {
+            put_bytes(t, (const char *)s, n);
+        } else if (*s == '\n' || *s == '\t') {
+            put_bytes(t, *s == '\n' ? "\\n" : "\\t", 2);
+        } else {
+            char code[4] = {'\\', 'x', "0123456789abcdef"[*s >> 4], "0123456789abcdef"[*s & 15]};
+            put_bytes(t, code, sizeof code);
+        }
+        s += n > 0 ? n : 1;
+    }
+}
+
+void pt_text_make_plain(char *text, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        unsigned fine = plain_character((unsigned char *)text + i);
+        text[i] = fine > 0 ? text[i] : '?';
+        i += fine > 0 ? fine : 1;
     }
 }
 
@@ -250,6 +224,7 @@ void pt_text_add(struct pt_text *t, const char *f, ...)
             put_padded(t, s, strlen(s), width);
             break;
         }
+        case 'S': put_name(t, va_arg(ap, const char *)); break;
         case 'd': {
             int v = va_arg(ap, int);
             if (v < 0) {

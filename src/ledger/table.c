@@ -2,6 +2,9 @@
 
 #include "base/path.h"
 #include "base/process.h"
+#include "base/program_name.h"
+#include "base/sandbox.h"
+#include "base/started.h"
 #include "base/thread.h"
 #include "ledger/address_map.h"
 #include "ledger/starts.h"
@@ -100,16 +103,23 @@ static void leave_file(void)
     pt_table_file_forget();
 }
 
-/* Who this is, for who reads the file. */
+/* Who this is, for the report. */
 static void sign(struct pt_table *t)
 {
-    static bool watched; /* children inherit it */
-    char text[512];
+    static char text[512]; /* not on a stack that may be small */
     struct pt_text name;
     pt_text_init(&name, text, sizeof text, -1);
     pt_path_add_host(&name);
     t->host = pt_table_intern(text);
-    t->program = pt_table_intern(program_invocation_short_name);
+    pt_text_init(&name, text, sizeof text, -1);
+    pt_program_name_add(&name, pt_sandbox_may_open());
+    t->program = pt_table_intern(text);
+}
+
+/* And for who reads the file. */
+static void watch(struct pt_table *t)
+{
+    static bool watched; /* children inherit it */
     t->start_ticks = pt_process_start_ticks((int)getpid());
     if (!watched) {
         watched = pt_thread_at_fork(NULL, NULL, leave_file) == 0;
@@ -154,7 +164,7 @@ int pt_table_init(int rank)
         .site_size = sizeof(struct pt_site),
         .pid = (int32_t)getpid(),
         .rank = rank,
-        .born_ns = pt_table_now(),
+        .born_ns = (uint64_t)pt_started_ns(),
         .records_at = records_at,
         .sites_at = sites_at,
         .growth_at = growth_at,
@@ -170,8 +180,9 @@ int pt_table_init(int rank)
     current = m;
     pt_table_records = record_of(&current, 0);
     pt_table_growths = (struct pt_growth *)((char *)current.table + growth_at);
+    sign(current.table);
     if (pt_table_file_whole()) {
-        sign(current.table);
+        watch(current.table);
     }
     return 0;
 }
@@ -286,6 +297,8 @@ void pt_table_strings_renew(void)
     t->strings_most = begin == 1 ? STRINGS_MOST : 2 * STRINGS_MOST;
     atomic_store(&t->strings, begin);
     memset(interned.at, 0, sizeof interned.at);
+    t->host = pt_table_intern(pt_table_string(t->host));
+    t->program = pt_table_intern(pt_table_string(t->program));
 }
 
 uint32_t pt_table_take_record(void)

@@ -130,13 +130,13 @@ struct pt_table {
     uint64_t magic;
     uint32_t version, header_size, record_size, site_size;
     int32_t pid, rank;
-    uint64_t born_ns, exit_ns; /* 0: exit has not begun */
+    uint64_t born_ns, exit_ns; /* when the program was started; 0: exit has not begun */
     uint64_t now_ns;           /* of the latest report */
     uint64_t records_at, sites_at, growth_at, strings_at;
     uint32_t records_most, sites_most;
     uint32_t other_site;    /* counts what came for rows that had been given to others meanwhile; 0: none so far */
     uint32_t doors_retired; /* bit i: a site of that door is no longer in the table */
-    uint32_t host, program; /* strings, where the table is kept in a file */
+    uint32_t host, program; /* strings; the second is base/program_name.h's */
     uint32_t cut_short;     /* the file had no room for all */
     uint64_t
         start_ticks; /* since the machine was started, as /proc/PID/stat has it: tells processes of a number apart */

@@ -19,7 +19,7 @@
 #include "pool/background.h"
 #include "pool/pool.h"
 #include "pool/upkeep.h"
-#include "report/report.h"
+#include "report/destination.h"
 #include "trace/gil_helper.h"
 #include "trace/python.h"
 #include "trace/site.h"
@@ -59,7 +59,7 @@ static int set_up(void)
         pt_held_reset();
         pt_arena_small_idle(pt_option(PT_OPTION_IDLE));
         pt_site_init();
-        pt_report_keep();
+        pt_destination_keep();
     }
     return error;
 }

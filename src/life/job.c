@@ -3,6 +3,7 @@
 #include "base/job_record.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "ledger/place.h"
 #include "report/report.h"
 
 #include <errno.h>
@@ -88,7 +89,7 @@ void pt_job_begin(void)
         char words[128];
         struct pt_text t;
         pt_text_init(&t, words, sizeof words - 1, -1);
-        pt_text_add(&t, "begun %d %s", pt_table()->rank, program_invocation_short_name);
+        pt_text_add(&t, "begun %d %S", pt_table()->rank, pt_table_string(pt_table()->program));
         t.cap++; /* the line ends, however long the name */
         pt_text_add(&t, "\n");
         tell(O_CREAT | O_EXCL, words);
@@ -98,13 +99,20 @@ void pt_job_begin(void)
 void pt_job_end(void)
 {
     if (directory[0] != '\0' && pt_sandbox_may_open()) {
-        char words[64];
+        char words[512];
         struct pt_report r;
         struct pt_text t;
         pt_report_of_table(&r);
         struct pt_report_lost lost = pt_report_lost(&r);
-        pt_text_init(&t, words, sizeof words, -1);
-        pt_text_add(&t, "ended %u %llu\n", lost.sites, lost.bytes);
+        pt_text_init(&t, words, sizeof words - 1, -1);
+        pt_text_add(&t, "ended %u %llu ", lost.sites, lost.bytes);
+        if (lost.sites > 0) {
+            struct pt_site worst;
+            pt_table_copy_site(&r.site[lost.worst], &worst);
+            pt_place_of_site(&worst, &t);
+        }
+        t.cap++;
+        pt_text_add(&t, "\n");
         tell(O_APPEND, words);
     }
 }

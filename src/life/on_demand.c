@@ -5,6 +5,7 @@
 #include "base/thread.h"
 #include "life/held.h"
 #include "memory/owner.h"
+#include "report/destination.h"
 #include "report/report.h"
 
 #include <stdatomic.h>
@@ -18,14 +19,12 @@ static void write_report(void)
 {
     struct pt_text out;
     struct pt_held_look look;
-    int fd = pt_report_open();
+    int fd = pt_destination_open();
     pt_held_look(&look);
     pt_text_init(&out, look.text, look.text_size, fd);
-    pt_text_wait_most(&out, PATIENCE);
-    (void)pt_report_write(&look.report, &out);
-    pt_text_flush(&out);
+    (void)pt_report_send(&look.report, &out, PATIENCE / 2, PATIENCE);
     pt_held_look_end(&look);
-    pt_report_close(fd);
+    pt_destination_close(fd);
 }
 
 void pt_on_demand_report(void)

@@ -4,6 +4,7 @@
 #include "life/held.h"
 #include "life/job.h"
 #include "memory/owner.h"
+#include "report/destination.h"
 #include "report/report.h"
 
 #include <errno.h>
@@ -13,8 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REPORT_PATIENCE 1000000000 /* ns */
-#define WRITING_MOST    1200       /* ms that another thread's report is waited for */
+/* Nanoseconds that the way out waits: for other processes that report to the same place, for readers, and for those of
+ * stderr where the file took nothing. Together less than two seconds. */
+#define TURN_PATIENCE    800000000
+#define REPORT_PATIENCE  900000000
+#define INSTEAD_PATIENCE 200000000
+#define WRITING_MOST     1950 /* ms that another thread's report is waited for */
 
 static _Atomic bool reported, written;
 static _Atomic int exit_status;
@@ -26,19 +31,28 @@ void pt_shutdown_status(int status, void *unused)
     pt_held_begin();
 }
 
-/* Returns the sections that are not empty; *error: why not all of it was written. */
-static unsigned write_report(int fd, int *error)
+static int write_report(const struct pt_report *r, int fd, int64_t turn_ns, int64_t most_ns)
 {
-    static char buf[4096];
-    struct pt_report r;
+    static char buf[65536]; /* a file takes it in one write */
     struct pt_text out;
-    pt_report_of_table(&r);
     pt_text_init(&out, buf, sizeof buf, fd);
-    pt_text_wait_most(&out, REPORT_PATIENCE);
-    unsigned sections = pt_report_write(&r, &out);
-    pt_text_flush(&out);
-    *error = out.failed;
-    return sections;
+    return pt_report_send(r, &out, turn_ns, most_ns);
+}
+
+/* Nobody is told that all is well, but who asked for it. */
+static bool is_wanted(const struct pt_report *r, unsigned sections)
+{
+    return sections != 0 || r->counters->pageable > 0 || pt_destination_is_file() ||
+           pt_option(PT_OPTION_VERBOSE) == PT_VERBOSE_ON;
+}
+
+static void tell(const struct pt_report *r)
+{
+    int instead, error = write_report(r, pt_destination_open(), TURN_PATIENCE, REPORT_PATIENCE);
+    if (error != 0 && error != ETIMEDOUT &&
+        (instead = pt_destination_open_instead(error)) >= 0) { /* a full disk, say */
+        (void)write_report(r, instead, 0, INSTEAD_PATIENCE);
+    }
 }
 
 /* Signals that may end the process: while this thread writes, another one takes them and waits. */
@@ -57,16 +71,17 @@ static void hold_signals(sigset_t *before)
 static unsigned report(void)
 {
     sigset_t before;
-    int error, instead;
+    struct pt_report r;
     pt_held_begin();
     hold_signals(&before);
     if (atomic_exchange(&reported, true)) {
         sigprocmask(SIG_SETMASK, &before, NULL);
         return 0;
     }
-    unsigned sections = write_report(pt_report_open(), &error);
-    if (error != 0 && error != ETIMEDOUT && (instead = pt_report_open_instead(error)) >= 0) { /* a full disk, say */
-        (void)write_report(instead, &error);
+    pt_report_of_table(&r);
+    unsigned sections = pt_report_sections(&r);
+    if (is_wanted(&r, sections)) {
+        tell(&r);
     }
     pt_job_end();
     atomic_store(&written, true);

@@ -24,23 +24,19 @@ void pt_report_of_table(struct pt_report *r);
 /* Writes the report. Returns the sections that are not empty, as PT_FAIL_* bits. */
 unsigned pt_report_write(const struct pt_report *r, struct pt_text *out);
 
-/* Opens the file that PINTENSOR_REPORT names, if it is one: who sandboxes itself may open none at its end. */
-void pt_report_keep(void);
+/* The same bits, without a word. */
+unsigned pt_report_sections(const struct pt_report *r);
+
+/* Writes the report to `out`, a whole block: after those of other processes that write to the same place, for which it
+ * waits `turn_ns` at most, and then `most_ns` at most for a reader. Returns 0, or the errno of what failed. */
+int pt_report_send(const struct pt_report *r, struct pt_text *out, int64_t turn_ns, int64_t most_ns);
 
 /* What the report calls lost: growing or reclaimed. */
 struct pt_report_lost {
-    unsigned sites;
+    unsigned sites; /* entries of the report */
     uint64_t bytes;
+    uint32_t worst; /* the row of the one that lost most */
 };
 struct pt_report_lost pt_report_lost(const struct pt_report *r);
-
-/* Where the report goes by PINTENSOR_REPORT: a file descriptor, stderr if the file cannot be opened (and says
- * so), -1 if stderr is no more. For one report; the last one need not be closed. */
-int pt_report_open(void);
-void pt_report_close(int fd);
-
-/* The file did not take it (errno `error`): says so, and returns where it goes instead, or -1: it was not for a file.
- */
-int pt_report_open_instead(int error);
 
 #endif

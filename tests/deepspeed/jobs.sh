@@ -59,7 +59,7 @@ same_losses() {
 }
 
 report() { # RANK
-    awk -v start="^pintensor: rank $1 " '/^pintensor:/ { on = $0 ~ start } !/^(pintensor:|  )/ { on = 0 } on' \
+    awk -v start="; rank $1 on " '/^pintensor:/ { on = $0 ~ start } !/^(pintensor:|  )/ { on = 0 } on' \
         "$work/ours/err"
 }
 
