@@ -40,6 +40,7 @@ preload_tests = \
 	tests/preload_memory.sh \
 	tests/preload_table.sh \
 	tests/report.sh \
+	tests/preload_report.sh \
 	tests/preload_lifetime.sh \
 	tests/preload_dtypes.sh \
 	tests/preload_symbolic.sh \
@@ -162,6 +163,7 @@ EXTRA_DIST += \
 	tests/python/module.py \
 	tests/python/pinned_tests.py \
 	tests/python/pin.py \
+	tests/python/crowd.py \
 	tests/python/train.py \
 	tests/python/subinterpreter.py \
 	tests/python/gil.py \

@@ -3,8 +3,8 @@
 #ifndef PT_ENTRIES_H
 #define PT_ENTRIES_H
 
-#include "report/report.h"
 #include "report/share.h"
+#include "report/view.h"
 
 /* Each site by its row belongs to the entry that its line's first site stands for. */
 struct pt_entries {

@@ -109,15 +109,3 @@ __attribute__((noinline)) struct pt_report_lost pt_report_lost(const struct pt_r
     pt_entries_end(&e);
     return all;
 }
-
-void pt_report_of_table(struct pt_report *r)
-{
-    struct pt_table *t = pt_table();
-    *r = (struct pt_report){.site = pt_table_site(0),
-                            .sites = atomic_load(&t->sites),
-                            .counters = &t->counters,
-                            .misuse = t->misuse,
-                            .misuses = atomic_load(&t->misuses),
-                            .now_ns = t->now_ns,
-                            .ended = t->exit_ns != 0};
-}

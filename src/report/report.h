@@ -4,22 +4,7 @@
 #define PT_REPORT_H
 
 #include "base/text.h"
-#include "ledger/table.h"
-
-/* What a report tells of: the table, or a copy of it that nobody else changes (life/held.h). */
-struct pt_report {
-    const struct pt_site *site;
-    const struct pt_counters *counters;
-    const struct pt_misuse *misuse;
-    uint32_t sites, misuses;
-    uint64_t now_ns;
-    bool ended;  /* exit has begun */
-    bool killed; /* the process is gone, and exit never began */
-    bool peak;   /* who held memory at the peak is told too */
-};
-
-/* The table itself. */
-void pt_report_of_table(struct pt_report *r);
+#include "report/view.h"
 
 /* Writes the report. Returns the sections that are not empty, as PT_FAIL_* bits. */
 unsigned pt_report_write(const struct pt_report *r, struct pt_text *out);
