@@ -126,7 +126,10 @@ tells='tell() { printf "begun $2 train.py\n${3-}" >"$_PINTENSOR_JOB/process.$1.5
 # shellcheck disable=SC2016
 job() { quiet_report "$@"; }
 job -- sh -c "$tells"'for i in 0 1 2 3; do tell 400000$i $i "ended 2 6291456\n"; done'
-is 'all alike is said once' "$(sed -n 2p <<<"$err")" '  4 processes alike: 6.0 MiB at 2 sites each'
+is 'all alike is said once' "$(sed -n 2,3p <<<"$err" | grep -v next)" '  4 ranks alike: 6.0 MiB at 2 sites each'
+job -- sh -c "$tells"'for i in 0 1 2 3 4 5 6 7; do tell 400000$i $i "ended 2 6291456 train.py:44  collect\n"; done; tell 4000008 8 "ended 1 7 x\033[31m.py:1  f\n"'
+is 'those alike are said once, with their line; the other one by itself' "$(sed -n 2,3p <<<"$err")" '  8 ranks alike: 6.0 MiB at 2 sites each, most at train.py:44  collect
+  rank 8 (pid 4000008, train.py): 7 B at 1 site: x\x1b[31m.py:1  f'
 capture "$command" run -- sh -c "$tells"'tell 4000007 1 "ended 1 1024\n"; tell 4000005 0 "ended 0 0\n"; tell 4000006 2' "it's"
 is 'each that is to be told of' "$err" "pintensor: after the run: 1 of 3 processes that pinned memory here lost some, 1.0 KiB in all
   rank 1 (pid 4000007, train.py): 1.0 KiB at 1 site

@@ -23,7 +23,8 @@ struct process {
     unsigned sites;
     unsigned long long bytes;
     enum { LOST, CLEAN, RUNS, KILLED } end;
-    char host[65], program[64];
+    char host[65], program[64], worst[256]; /* the line that lost most */
+    bool told;
 };
 
 struct job {
@@ -68,7 +69,7 @@ static void read_rank(struct job *job, const char *name)
 
 static void read_process(struct job *job, int directory, const char *name)
 {
-    char text[512];
+    char text[1024];
     struct process p = {.rank = -1, .end = KILLED};
     unsigned long long born;
     if (sscanf(name, PT_JOB_PROCESS "%d.%llu.%64s", &p.pid, &born, p.host) < 2) {
@@ -82,7 +83,7 @@ static void read_process(struct job *job, int directory, const char *name)
     }
     (void)sscanf(text, "begun %d %63[^\n]", &p.rank, p.program);
     const char *ended = strstr(text, "\nended ");
-    if (ended != NULL && sscanf(ended, "\nended %u %llu", &p.sites, &p.bytes) == 2) {
+    if (ended != NULL && sscanf(ended, "\nended %u %llu%*1[ ]%255[^\n]", &p.sites, &p.bytes, p.worst) >= 2) {
         p.end = p.sites > 0 ? LOST : CLEAN;
     } else if (strcmp(p.host, job->host) == 0 && (kill(p.pid, 0) == 0 || errno == EPERM)) {
         p.end = RUNS;
@@ -136,42 +137,54 @@ static void add_name(struct pt_text *out, const struct job *job, const struct pr
     if (strcmp(p->host, job->host) != 0) {
         pt_text_add(out, "on %s, ", p->host);
     }
-    char program[sizeof p->program];
-    for (size_t i = 0; i < sizeof program; i++) { /* it does nothing to a terminal */
-        unsigned char c = (unsigned char)p->program[i];
-        program[i] = c != '\0' && (c < ' ' || c >= 0x7f) ? '?' : (char)c;
-    }
-    pt_text_add(out, "%s)", program);
+    pt_text_add(out, "%S)", p->program);
 }
 
-static void add_processes(struct pt_text *out, const struct job *job, int end, const struct pt_program *program)
+/* How many lost the same as this one, itself included; they need not be told of any more. */
+static unsigned tell_alike(struct job *job, size_t first)
+{
+    const struct process *p = &job->process[first];
+    unsigned alike = 0;
+    for (size_t i = first; i < job->processes; i++) {
+        struct process *q = &job->process[i];
+        if (q->end == LOST && !q->told && q->sites == p->sites && q->bytes == p->bytes &&
+            (q->rank >= 0) == (p->rank >= 0) && strcmp(q->worst, p->worst) == 0) {
+            q->told = true;
+            alike++;
+        }
+    }
+    return alike;
+}
+
+static void add_loss(struct pt_text *out, const struct process *p, bool each)
+{
+    pt_text_add(out, ": %B at %u site%s%s", (size_t)p->bytes, p->sites, plural(p->sites), each ? " each" : "");
+    if (p->worst[0] != '\0') {
+        pt_text_add(out, p->sites > 1 ? ", most at %S" : ": %S", p->worst);
+    }
+    pt_text_add(out, "\n");
+}
+
+static void add_processes(struct pt_text *out, struct job *job, int end, const struct pt_program *program)
 {
     static const char *const words[] = {
         [RUNS] = "still runs", [KILLED] = "ended without a report: it was killed, or another program took its place"};
-    const struct process *first = NULL;
-    unsigned shown = 0;
-    bool alike = job->count[end] > 1;
-    for (size_t i = 0; i < job->processes; i++) {
-        const struct process *p = &job->process[i];
-        if (p->end == (unsigned)end) {
-            first = first != NULL ? first : p;
-            alike = alike && p->sites == first->sites && p->bytes == first->bytes;
-        }
-    }
-    if (end == LOST && alike) {
-        pt_text_add(out, "  %u processes alike: %B at %u site%s each\n", job->count[end], (size_t)first->bytes,
-                    first->sites, plural(first->sites));
-        return;
-    }
-    for (size_t i = 0; i < job->processes && shown < SHOWN_MOST; i++) {
-        const struct process *p = &job->process[i];
-        if (p->end != (unsigned)end) {
+    unsigned shown = 0, lines = 0;
+    for (size_t i = 0; i < job->processes && lines < SHOWN_MOST; i++) {
+        struct process *p = &job->process[i];
+        if (p->end != (unsigned)end || p->told) {
             continue;
         }
-        shown++;
-        add_name(out, job, p);
+        lines++;
+        unsigned alike = end == LOST ? tell_alike(job, i) : 1;
+        shown += alike;
+        if (alike > 1) {
+            pt_text_add(out, "  %u %s alike", alike, p->rank >= 0 ? "ranks" : "processes");
+        } else {
+            add_name(out, job, p);
+        }
         if (end == LOST) {
-            pt_text_add(out, ": %B at %u site%s\n", (size_t)p->bytes, p->sites, plural(p->sites));
+            add_loss(out, p, alike > 1);
         } else if (p->pid == program->pid && WIFSIGNALED(program->status)) {
             int number = WTERMSIG(program->status);
             pt_text_add(out, " was ended by signal %d (%s) and left no report\n", number, strsignal(number));
@@ -244,7 +257,7 @@ static void add_next(struct pt_text *out, const struct job *job, int status, cha
     }
 }
 
-static void add_all(struct pt_text *out, const struct job *job, bool ranks, const struct pt_program *program,
+static void add_all(struct pt_text *out, struct job *job, bool ranks, const struct pt_program *program,
                     char **argv)
 {
     if (job->processes == 0) {
