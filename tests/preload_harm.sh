@@ -34,7 +34,7 @@ is 'nor without being asked' "$status" 22
 
 compile sandbox.c sandbox -D_GNU_SOURCE -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor
 for how in early late; do
-    run env PINTENSOR_IDLE=1 timeout 60 "$work/sandbox" $how
+    run env PINTENSOR_VERBOSE=1 PINTENSOR_IDLE=1 timeout 60 "$work/sandbox" $how
     is "a program that may do nothing but allocate, $how: it ends" "$status" 3
     has 'and has a report' "$err" '1,000 of 1,001 blocks'
 done

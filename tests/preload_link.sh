@@ -26,7 +26,7 @@ is 'a C program compiles and links' "$said" ''
 stock env LD_LIBRARY_PATH="$libdir" ./linked
 is 'it runs' "$status $out" "0 version $(PKG_CONFIG_SYSROOT_DIR='' pkg-config --modversion pintensor)"
 is 'the report names the symbol of the leak' "$(normalise "$err")" 'pintensor: 293.0 KiB held at exit, none known to be lost; on HOST, linked (pid N), ran N s; peak 1.0 MiB locked for 1.0 MiB asked
-  fix: linked  +0xN: alive until the end; if it need not be, free it with pintensor_free() when it is done with
+  fix: linked +0xN: alive until the end; if it need not be, free it with pintensor_free() when it is done with
   HELD       293.0 KiB in 1 block (296.0 KiB locked) from 1 site, alive when exit began: given back now
              293.0 KiB in 1 block (296.0 KiB locked), bytes[300000] from the C interface, thread N, oldest N s
                  in OBJECT

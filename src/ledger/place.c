@@ -37,7 +37,7 @@ void pt_place_of_site(const struct pt_site *s, struct pt_text *out)
     if (top >= 0) {
         pt_place_frame(&s->frames[top], out);
     } else if (s->object != 0) {
-        pt_text_add(out, "%S  %S", pt_table_string(s->object), pt_table_string(s->symbol));
+        pt_text_add(out, "%S %S", pt_table_string(s->object), pt_table_string(s->symbol));
     } else {
         pt_text_add(out, "an unknown place");
     }

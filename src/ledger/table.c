@@ -109,10 +109,13 @@ static void sign(struct pt_table *t)
     static char text[512]; /* not on a stack that may be small */
     struct pt_text name;
     pt_text_init(&name, text, sizeof text, -1);
-    pt_path_add_host(&name);
+    bool may_ask = pt_sandbox_may_open();
+    if (may_ask) { /* uname() may be forbidden as well */
+        pt_path_add_host(&name);
+    }
     t->host = pt_table_intern(text);
     pt_text_init(&name, text, sizeof text, -1);
-    pt_program_name_add(&name, pt_sandbox_may_open());
+    pt_program_name_add(&name, may_ask);
     t->program = pt_table_intern(text);
 }
 

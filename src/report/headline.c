@@ -38,12 +38,14 @@ void pt_headline_write(const struct pt_entries *e, struct pt_text *out)
     uint64_t end = t->exit_ns != 0 ? t->exit_ns : e->of->now_ns;
     pt_text_add(out, "pintensor: ");
     write_bytes(e, out);
+    const char *host = pt_table_string(t->host); /* empty in a sandbox */
     if (t->rank >= 0) {
-        pt_text_add(out, "; rank %d on ", t->rank);
-    } else {
-        pt_text_add(out, "; on ");
+        pt_text_add(out, "; rank %d", t->rank);
     }
-    pt_text_add(out, "%S, %S (pid %d), ran %T; peak %B locked for %B asked\n", pt_table_string(t->host),
-                pt_table_string(t->program), t->pid, end > t->born_ns ? end - t->born_ns : 0, c->at_peak_locked,
-                c->peak_bytes);
+    if (*host != '\0') {
+        pt_text_add(out, t->rank >= 0 ? " on %S" : "; on %S", host);
+    }
+    pt_text_add(out, "%s%S (pid %d), ran %T; peak %B locked for %B asked\n",
+                t->rank >= 0 || *host != '\0' ? ", " : "; ", pt_table_string(t->program), t->pid,
+                end > t->born_ns ? end - t->born_ns : 0, c->at_peak_locked, c->peak_bytes);
 }
