@@ -23,7 +23,8 @@ static struct {
     size_t pending;                    /* exact bytes that threads are locking at this moment */
     size_t peak;                       /* the most of the first four at once */
     size_t debt;                       /* see budget.h */
-    size_t small_purged_at;            /* the small region's locked bytes when it was last purged */
+    size_t grows_from;      /* the peak when the debt began; evictions without growth bring it up to the peak */
+    size_t small_purged_at; /* the small region's locked bytes when it was last purged */
 } state;
 
 void pt_budget_reset(void)
@@ -150,17 +151,31 @@ static size_t least_limit(void)
     return allowed(share_of(peak_now()));
 }
 
+/* What a program in debt has grown by since, beyond a quarter of its peak. One whose sizes grow on and on needs new
+ * chunks for each size that it comes to, and what is a quarter too much now will be used soon. */
+static size_t growth(size_t peak)
+{
+    size_t from = state.grows_from + peak / 4;
+    return state.debt > 0 && peak > from ? peak - from : 0;
+}
+
 /* A registered chunk is 2 MiB at least: a small program may have one that is partly used. The more debt, the more room,
- * up to five times of what waits otherwise; soon where that is little, and slowly where much is at stake: a program
- * that builds up GiBs of state has next to nothing beside it. */
-static size_t limit(void)
+ * up to five times of what waits otherwise, and twice that for one that grows meanwhile; soon where that is little, and
+ * slowly where much is at stake: a program that builds up GiBs of state has next to nothing beside it. */
+static size_t limit_with(size_t growth)
 {
     enum { SLOWLY = 8, MOST = 5 };
-    size_t peak = peak_now(), least = share_of(peak), most = peak + (least - peak) * MOST;
+    size_t peak = peak_now(), least = share_of(peak), more = (least - peak) * MOST;
+    size_t most = peak + more + (growth < more ? growth : more);
     size_t wide = peak >= MUCH ? peak + (least - peak) / SLOWLY + state.debt / SLOWLY : least + state.debt;
     size_t grain = pt_pages_up(peak + PT_HUGE, PT_HUGE);
     wide = wide < most ? wide : most;
     return allowed(wide > grain ? wide : grain);
+}
+
+static size_t limit(void)
+{
+    return limit_with(growth(peak_now()));
 }
 
 bool pt_budget_small_is_too_much(bool registers)
@@ -177,7 +192,7 @@ bool pt_budget_small_is_too_much(bool registers)
 
 size_t pt_budget_over(void)
 {
-    size_t locked = locked_now(), most = limit();
+    size_t locked = locked_now(), most = limit_with(0);
     return locked > most ? locked - most : 0;
 }
 
@@ -214,11 +229,14 @@ bool pt_budget_spares(size_t need, uint32_t part)
     const struct pt_record *r = pt_table_record(part);
     enum pt_chunk_kind kind = pt_chunks_kind(part);
     if (kind == PT_CHUNK_MLOCKED) {
-        return need <= PT_HUGE && r->capacity >= MUCH_LARGER * need && r->capacity > PT_HUGE && locked_now() + need <= least_limit();
+        return need <= PT_HUGE && r->capacity >= MUCH_LARGER * need && r->capacity > PT_HUGE &&
+               locked_now() + need <= least_limit();
     }
     size_t small = small_chunk();
-    bool would_squat = need <= small && r->capacity >= MUCH_LARGER * need && r->capacity > small && pt_chunks_is_unused(part);
-    return ((pt_budget_is_small(need) && kind != PT_CHUNK_SMALL) || would_squat) && locked_now() + small <= least_limit();
+    bool would_squat =
+        need <= small && r->capacity >= MUCH_LARGER * need && r->capacity > small && pt_chunks_is_unused(part);
+    return ((pt_budget_is_small(need) && kind != PT_CHUNK_SMALL) || would_squat) &&
+           locked_now() + small <= least_limit();
 }
 
 static size_t largest(size_t a, size_t b, size_t c)
@@ -230,7 +248,7 @@ static size_t largest(size_t a, size_t b, size_t c)
 /* The size that would be best, were there room. */
 static size_t wanted(size_t need, bool apart)
 {
-    enum { IN_DEBT = 4, PARTS = 8 };
+    enum { IN_DEBT = 4, PARTS = 2 };
     size_t peak = peak_now();
     if (apart || pt_budget_is_small(need)) {
         return small_chunk();
@@ -241,9 +259,10 @@ static size_t wanted(size_t need, bool apart)
     return need < PT_HUGE ? small_chunk() : pt_pages_up(need, PT_HUGE);
 }
 
-/* `want`, or less where that is more than `most`, but never less than the request needs. Whole huge pages where they fit: the
- * rest of one costs more time in small pages than all of it. Else small requests get a chunk for as many of their size as fill
- * one: a program whose blocks are a little more than half of one would have half of its memory locked in vain. */
+/* `want`, or less where that is more than `most`, but never less than the request needs. Whole huge pages where they
+ * fit: the rest of one costs more time in small pages than all of it. Else small requests get a chunk for as many of
+ * their size as fill one: a program whose blocks are a little more than half of one would have half of its memory
+ * locked in vain. */
 static size_t at_most(size_t need, size_t want, ptrdiff_t most)
 {
     size_t least = (need + PT_HUGE - 1) / need * need, huge = most > 0 ? (size_t)most & ~(PT_HUGE - 1) : 0;
@@ -271,7 +290,9 @@ size_t pt_budget_fit(size_t need, size_t len)
 
 void pt_budget_evicted(size_t bytes)
 {
-    enum { PEAKS_MOST = 4 };
+    enum { PEAKS_MOST = 4, FORGETS = 8 };
     size_t debt = state.debt + bytes, most = state.peak * PEAKS_MOST;
+    size_t from = state.debt == 0 ? state.peak : state.grows_from + bytes / FORGETS;
+    state.grows_from = from < state.peak ? from : state.peak;
     state.debt = debt < most ? debt : most;
 }
