@@ -16,6 +16,9 @@
 /* Where a part of what is in use is worth being careful with. */
 #define MUCH ((size_t)1 << 30)
 
+/* Registrations that have to find a higher peak before a program counts as growing. */
+enum { CLIMBS_LEAST = 8 };
+
 /* The pool's lock guards all of it. */
 static struct {
     size_t exact_live, small_live;     /* locked bytes of live blocks in either region */
@@ -23,8 +26,9 @@ static struct {
     size_t pending;                    /* exact bytes that threads are locking at this moment */
     size_t peak;                       /* the most of the first four at once */
     size_t debt;                       /* see budget.h */
-    size_t grows_from;      /* the peak when the debt began; evictions without growth bring it up to the peak */
-    size_t small_purged_at; /* the small region's locked bytes when it was last purged */
+    size_t peak_before;                /* at the last registration */
+    unsigned climbs;                   /* registrations in debt that found it higher, less those that did not */
+    size_t small_purged_at;            /* the small region's locked bytes when it was last purged */
 } state;
 
 void pt_budget_reset(void)
@@ -151,22 +155,34 @@ static size_t least_limit(void)
     return allowed(share_of(peak_now()));
 }
 
-/* What a program in debt has grown by since, beyond a quarter of its peak. One whose sizes grow on and on needs new
- * chunks for each size that it comes to, and what is a quarter too much now will be used soon. */
-static size_t growth(size_t peak)
+/* Whether sizes grow on and on: such a program needs new chunks for each size that it comes to, and what is a quarter
+ * too much now will be used soon. */
+static bool grows(void)
 {
-    size_t from = state.grows_from + peak / 4;
-    return state.debt > 0 && peak > from ? peak - from : 0;
+    return state.climbs >= CLIMBS_LEAST;
+}
+
+/* At each registration. One whose sizes vary about the same has seen its largest sizes before long. */
+static void note_growth(void)
+{
+    size_t peak = peak_now();
+    if (state.debt == 0) {
+        state.climbs = 0;
+    } else if (peak > state.peak_before) {
+        state.climbs += state.climbs < 2 * CLIMBS_LEAST;
+    } else {
+        state.climbs -= state.climbs > 0;
+    }
+    state.peak_before = peak;
 }
 
 /* A registered chunk is 2 MiB at least: a small program may have one that is partly used. The more debt, the more room,
  * up to five times of what waits otherwise, and twice that for one that grows meanwhile; soon where that is little, and
  * slowly where much is at stake: a program that builds up GiBs of state has next to nothing beside it. */
-static size_t limit_with(size_t growth)
+static size_t limit_of(bool growing)
 {
     enum { SLOWLY = 8, MOST = 5 };
-    size_t peak = peak_now(), least = share_of(peak), more = (least - peak) * MOST;
-    size_t most = peak + more + (growth < more ? growth : more);
+    size_t peak = peak_now(), least = share_of(peak), most = peak + (least - peak) * MOST * (growing ? 2 : 1);
     size_t wide = peak >= MUCH ? peak + (least - peak) / SLOWLY + state.debt / SLOWLY : least + state.debt;
     size_t grain = pt_pages_up(peak + PT_HUGE, PT_HUGE);
     wide = wide < most ? wide : most;
@@ -175,7 +191,7 @@ static size_t limit_with(size_t growth)
 
 static size_t limit(void)
 {
-    return limit_with(growth(peak_now()));
+    return limit_of(grows());
 }
 
 bool pt_budget_small_is_too_much(bool registers)
@@ -192,7 +208,7 @@ bool pt_budget_small_is_too_much(bool registers)
 
 size_t pt_budget_over(void)
 {
-    size_t locked = locked_now(), most = limit_with(0);
+    size_t locked = locked_now(), most = limit_of(false);
     return locked > most ? locked - most : 0;
 }
 
@@ -248,13 +264,14 @@ static size_t largest(size_t a, size_t b, size_t c)
 /* The size that would be best, were there room. */
 static size_t wanted(size_t need, bool apart)
 {
-    enum { IN_DEBT = 4, PARTS = 2 };
+    enum { IN_DEBT = 4, PARTS = 4, PARTS_GROWING = 2 };
     size_t peak = peak_now();
     if (apart || pt_budget_is_small(need)) {
         return small_chunk();
     }
     if (state.debt >= peak / IN_DEBT && state.debt > 0) {
-        return largest(round_up_to_eighth(need), pt_pages_up(peak / PARTS, PT_HUGE), small_chunk());
+        return largest(round_up_to_eighth(need), pt_pages_up(peak / (grows() ? PARTS_GROWING : PARTS), PT_HUGE),
+                       small_chunk());
     }
     return need < PT_HUGE ? small_chunk() : pt_pages_up(need, PT_HUGE);
 }
@@ -277,6 +294,7 @@ static ptrdiff_t space_left(size_t need)
 
 struct pt_plan pt_budget_plan(size_t need, bool apart)
 {
+    note_growth();
     ptrdiff_t has = space_left(need), can_go = (ptrdiff_t)(pt_chunks_unused() + pt_free_cache_bytes(PT_FREE_MLOCKED));
     struct pt_plan plan = {.len = at_most(need, wanted(need, apart), has + can_go), .small = pt_budget_is_small(need)};
     plan.evict = (ptrdiff_t)plan.len > has ? (size_t)((ptrdiff_t)plan.len - has) : 0;
@@ -290,9 +308,7 @@ size_t pt_budget_fit(size_t need, size_t len)
 
 void pt_budget_evicted(size_t bytes)
 {
-    enum { PEAKS_MOST = 4, FORGETS = 8 };
+    enum { PEAKS_MOST = 4 };
     size_t debt = state.debt + bytes, most = state.peak * PEAKS_MOST;
-    size_t from = state.debt == 0 ? state.peak : state.grows_from + bytes / FORGETS;
-    state.grows_from = from < state.peak ? from : state.peak;
     state.debt = debt < most ? debt : most;
 }

@@ -5,7 +5,8 @@
  *
  * What a program shows is told by the debt: bytes that were registered and had to go for others, paid back by growth of
  * the peak. One that only builds up its state has none: its chunks are as large as its requests, in huge pages. One
- * whose sizes vary gets into debt, and with it larger chunks, up to half the peak, which serve any size, and more room.
+ * whose sizes vary gets into debt, and with it larger chunks, a quarter of the peak, which serve any size, and more
+ * room.
  */
 #ifndef PT_BUDGET_H
 #define PT_BUDGET_H
