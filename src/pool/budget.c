@@ -16,6 +16,9 @@
 /* Where a part of what is in use is worth being careful with. */
 #define MUCH ((size_t)1 << 30)
 
+/* Registrations that have to find a higher peak before a program counts as growing. */
+enum { CLIMBS_LEAST = 8 };
+
 /* The pool's lock guards all of it. */
 static struct {
     size_t exact_live, small_live;     /* locked bytes of live blocks in either region */
@@ -23,6 +26,8 @@ static struct {
     size_t pending;                    /* exact bytes that threads are locking at this moment */
     size_t peak;                       /* the most of the first four at once */
     size_t debt;                       /* see budget.h */
+    size_t peak_before;                /* at the last registration */
+    unsigned climbs;                   /* registrations in debt that found it higher, less those that did not */
     size_t small_purged_at;            /* the small region's locked bytes when it was last purged */
 } state;
 
@@ -150,17 +155,43 @@ static size_t least_limit(void)
     return allowed(share_of(peak_now()));
 }
 
+/* Whether sizes grow on and on: such a program needs new chunks for each size that it comes to, and what is a quarter
+ * too much now will be used soon. */
+static bool grows(void)
+{
+    return state.climbs >= CLIMBS_LEAST;
+}
+
+/* At each registration. One whose sizes vary about the same has seen its largest sizes before long. */
+static void note_growth(void)
+{
+    size_t peak = peak_now();
+    if (state.debt == 0) {
+        state.climbs = 0;
+    } else if (peak > state.peak_before) {
+        state.climbs += state.climbs < 2 * CLIMBS_LEAST;
+    } else {
+        state.climbs -= state.climbs > 0;
+    }
+    state.peak_before = peak;
+}
+
 /* A registered chunk is 2 MiB at least: a small program may have one that is partly used. The more debt, the more room,
- * up to five times of what waits otherwise; soon where that is little, and slowly where much is at stake: a program
- * that builds up GiBs of state has next to nothing beside it. */
-static size_t limit(void)
+ * up to five times of what waits otherwise, and twice that for one that grows meanwhile; soon where that is little, and
+ * slowly where much is at stake: a program that builds up GiBs of state has next to nothing beside it. */
+static size_t limit_of(bool growing)
 {
     enum { SLOWLY = 8, MOST = 5 };
-    size_t peak = peak_now(), least = share_of(peak), most = peak + (least - peak) * MOST;
+    size_t peak = peak_now(), least = share_of(peak), most = peak + (least - peak) * MOST * (growing ? 2 : 1);
     size_t wide = peak >= MUCH ? peak + (least - peak) / SLOWLY + state.debt / SLOWLY : least + state.debt;
     size_t grain = pt_pages_up(peak + PT_HUGE, PT_HUGE);
     wide = wide < most ? wide : most;
     return allowed(wide > grain ? wide : grain);
+}
+
+static size_t limit(void)
+{
+    return limit_of(grows());
 }
 
 bool pt_budget_small_is_too_much(bool registers)
@@ -177,7 +208,7 @@ bool pt_budget_small_is_too_much(bool registers)
 
 size_t pt_budget_over(void)
 {
-    size_t locked = locked_now(), most = limit();
+    size_t locked = locked_now(), most = limit_of(false);
     return locked > most ? locked - most : 0;
 }
 
@@ -214,11 +245,14 @@ bool pt_budget_spares(size_t need, uint32_t part)
     const struct pt_record *r = pt_table_record(part);
     enum pt_chunk_kind kind = pt_chunks_kind(part);
     if (kind == PT_CHUNK_MLOCKED) {
-        return need <= PT_HUGE && r->capacity >= MUCH_LARGER * need && r->capacity > PT_HUGE && locked_now() + need <= least_limit();
+        return need <= PT_HUGE && r->capacity >= MUCH_LARGER * need && r->capacity > PT_HUGE &&
+               locked_now() + need <= least_limit();
     }
     size_t small = small_chunk();
-    bool would_squat = need <= small && r->capacity >= MUCH_LARGER * need && r->capacity > small && pt_chunks_is_unused(part);
-    return ((pt_budget_is_small(need) && kind != PT_CHUNK_SMALL) || would_squat) && locked_now() + small <= least_limit();
+    bool would_squat =
+        need <= small && r->capacity >= MUCH_LARGER * need && r->capacity > small && pt_chunks_is_unused(part);
+    return ((pt_budget_is_small(need) && kind != PT_CHUNK_SMALL) || would_squat) &&
+           locked_now() + small <= least_limit();
 }
 
 static size_t largest(size_t a, size_t b, size_t c)
@@ -230,20 +264,22 @@ static size_t largest(size_t a, size_t b, size_t c)
 /* The size that would be best, were there room. */
 static size_t wanted(size_t need, bool apart)
 {
-    enum { IN_DEBT = 4, PARTS = 8 };
+    enum { IN_DEBT = 4, PARTS = 4, PARTS_GROWING = 2 };
     size_t peak = peak_now();
     if (apart || pt_budget_is_small(need)) {
         return small_chunk();
     }
     if (state.debt >= peak / IN_DEBT && state.debt > 0) {
-        return largest(round_up_to_eighth(need), pt_pages_up(peak / PARTS, PT_HUGE), small_chunk());
+        return largest(round_up_to_eighth(need), pt_pages_up(peak / (grows() ? PARTS_GROWING : PARTS), PT_HUGE),
+                       small_chunk());
     }
     return need < PT_HUGE ? small_chunk() : pt_pages_up(need, PT_HUGE);
 }
 
-/* `want`, or less where that is more than `most`, but never less than the request needs. Whole huge pages where they fit: the
- * rest of one costs more time in small pages than all of it. Else small requests get a chunk for as many of their size as fill
- * one: a program whose blocks are a little more than half of one would have half of its memory locked in vain. */
+/* `want`, or less where that is more than `most`, but never less than the request needs. Whole huge pages where they
+ * fit: the rest of one costs more time in small pages than all of it. Else small requests get a chunk for as many of
+ * their size as fill one: a program whose blocks are a little more than half of one would have half of its memory
+ * locked in vain. */
 static size_t at_most(size_t need, size_t want, ptrdiff_t most)
 {
     size_t least = (need + PT_HUGE - 1) / need * need, huge = most > 0 ? (size_t)most & ~(PT_HUGE - 1) : 0;
@@ -258,6 +294,7 @@ static ptrdiff_t space_left(size_t need)
 
 struct pt_plan pt_budget_plan(size_t need, bool apart)
 {
+    note_growth();
     ptrdiff_t has = space_left(need), can_go = (ptrdiff_t)(pt_chunks_unused() + pt_free_cache_bytes(PT_FREE_MLOCKED));
     struct pt_plan plan = {.len = at_most(need, wanted(need, apart), has + can_go), .small = pt_budget_is_small(need)};
     plan.evict = (ptrdiff_t)plan.len > has ? (size_t)((ptrdiff_t)plan.len - has) : 0;
