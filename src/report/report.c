@@ -9,6 +9,7 @@
 #include "ledger/counters.h"
 #include "ledger/growth.h"
 #include "ledger/place.h"
+#include "report/held_by.h"
 #include "report/misuse.h"
 
 #include <errno.h>
@@ -207,6 +208,7 @@ static __attribute__((noinline)) void write_growing(const struct pt_report *r, s
         write_kind(out, s);
         pt_text_add(out, ", oldest %T\n", since(r, s->oldest_ns));
         write_stack(out, s, STACK_MOST);
+        pt_report_held_by(r, c.site[i], out);
     }
     write_rest(out, &c);
 }
@@ -255,6 +257,9 @@ static __attribute__((noinline)) void write_section(const struct pt_report *r, s
         }
         pt_text_add(out, "\n");
         write_stack(out, s, STACK_MOST / 2);
+        if (of == held) {
+            pt_report_held_by(r, c.site[i], out);
+        }
     }
     write_rest(out, &c);
 }
@@ -374,6 +379,8 @@ void pt_report_of_table(struct pt_report *r)
                             .counters = &t->counters,
                             .misuse = t->misuse,
                             .misuses = atomic_load(&t->misuses),
+                            .held_by = t->held_by,
+                            .held_bys = atomic_load(&t->held_bys),
                             .now_ns = t->now_ns,
                             .ended = t->exit_ns != 0};
 }

@@ -1,0 +1,9 @@
+/* Who still holds the blocks of a site: a line for each way from a name of the program's to them. */
+#ifndef PT_REPORT_HELD_BY_H
+#define PT_REPORT_HELD_BY_H
+
+#include "report/report.h"
+
+void pt_report_held_by(const struct pt_report *r, uint32_t row, struct pt_text *out);
+
+#endif
