@@ -2,8 +2,9 @@
 #ifndef PT_REPORT_HELD_BY_H
 #define PT_REPORT_HELD_BY_H
 
-#include "report/report.h"
+#include "base/text.h"
+#include "ledger/table.h"
 
-void pt_report_held_by(const struct pt_report *r, uint32_t row, struct pt_text *out);
+void pt_report_held_by(const struct pt_held_by *all, uint32_t count, uint32_t row, struct pt_text *out);
 
 #endif

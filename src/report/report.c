@@ -208,7 +208,7 @@ static __attribute__((noinline)) void write_growing(const struct pt_report *r, s
         write_kind(out, s);
         pt_text_add(out, ", oldest %T\n", since(r, s->oldest_ns));
         write_stack(out, s, STACK_MOST);
-        pt_report_held_by(r, c.site[i], out);
+        pt_report_held_by(r->held_by, r->held_bys, c.site[i], out);
     }
     write_rest(out, &c);
 }
@@ -258,7 +258,7 @@ static __attribute__((noinline)) void write_section(const struct pt_report *r, s
         pt_text_add(out, "\n");
         write_stack(out, s, STACK_MOST / 2);
         if (of == held) {
-            pt_report_held_by(r, c.site[i], out);
+            pt_report_held_by(r->held_by, r->held_bys, c.site[i], out);
         }
     }
     write_rest(out, &c);
