@@ -24,8 +24,11 @@ held_by autograd "C++ (autograd or another library): no tensor of Python's is on
 run env PYTHONPATH="$top_srcdir/python" "$torch_python" "$pythons/held_by.py" now
 has 'on demand: a local variable of a function that runs' "$out" "main() local 'batch' -> Tensor (64.0 KiB in 1 block)"
 
+has 'on demand: a module that a local variable leads to' "$out" 'held by __main__.kept -> list[1] -> Tensor (64.0 KiB in 1 block)'
+
 run env PINTENSOR_DIR="$work/tables" "$torch_python" "$pythons/held_by.py" list
 has 'a table says it too' "$("$top_builddir/pintensor" report "$work/tables")" 'held by __main__.cache -> list[12] -> Tensor'
+has 'and to programs' "$("$top_builddir/pintensor" report --json "$work/tables")" '"held_by":[{"way":"__main__.cache -\u003e list[12] -\u003e Tensor","blocks":12,"bytes":786432}]'
 
 run env PINTENSOR_REFERRERS=0 "$torch_python" "$pythons/held_by.py" list
 lacks 'not where nobody wants it' "$err" 'held by'

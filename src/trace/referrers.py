@@ -209,7 +209,7 @@ class Walk:
         elif type(self.node[top]) is type(short) and len(path) > 2:
             words, i = self.closure(words, path)
         steps.append((words, words, words))
-        if top in self.locals and top != number:
+        if top in self.locals and top not in self.modules and top != number:
             steps.append(self.step(top, path[1])[:3])
         i += 1
         while i < len(path) - 1:
@@ -223,10 +223,8 @@ class Walk:
             name = None if self.is_container(path[i]) else self.attribute(path[i], path[i + 1])
             steps.append((f"{plain}.{name}", f"{plain}.{name}", plain) if name else full[:3])
             i += 1
-        if len(path) > 1 or top not in self.root or top in self.locals:
-            kind = type(self.node[number]).__name__
-            if len(path) > 1 or top in self.locals:
-                steps.append((kind, kind, kind))
+        kind = type(self.node[number]).__name__
+        steps.append((kind, kind, kind))
         return steps
 
     def is_container(self, number):

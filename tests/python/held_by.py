@@ -86,6 +86,7 @@ def main(way):
     elif way == "now":
         import pintensor
 
+        space["kept"] = [pinned()]  # a local variable leads to it, too
         batch = pinned()
         print(pintensor.report())
         del batch
