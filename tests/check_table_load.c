@@ -37,6 +37,9 @@ static void write_whole(void)
     }
     t->misuse[0] = (struct pt_misuse){PT_MISUSE_TWICE, 3, 1, 2, 1};
     atomic_store(&t->misuses, 1);
+    memset(t->held_by[0].words, 'x', sizeof t->held_by[0].words); /* without an end */
+    t->held_by[0].words[3] = '\033';
+    atomic_store(&t->held_bys, 1);
     whole_len = t->records_at + 16 * sizeof(struct pt_record);
     whole = calloc(1, whole_len);
     memcpy(whole, t, sizeof *t);
@@ -71,6 +74,8 @@ START_TEST(a_whole_one_says_what_was_held)
     ck_assert_ptr_nonnull(strstr(text, "MISUSED    3 times"));
     ck_assert_ptr_null(strchr(text, '\033'));
     ck_assert_ptr_nonnull(strstr(text, "evil?[2J?name"));
+    const struct pt_held_by *h = pt_table()->held_by;
+    REQUIRE(strnlen(h->words, sizeof h->words) == sizeof h->words - 1 && h->words[3] == '?');
 }
 END_TEST
 
@@ -125,7 +130,7 @@ START_TEST(a_glance_tells_what_is_alive)
     }
     REQUIRE(most > 0 && pt_table_peek_largest(fd, &header, &site) && site.live_bytes == most);
     REQUIRE(header.counters.live_bytes == t->counters.live_bytes);
-    REQUIRE(ftruncate(fd, 4096) == 0 && pt_table_peek(fd, &header) == -EINVAL);
+    REQUIRE(ftruncate(fd, sizeof header) == 0 && pt_table_peek(fd, &header) == -EINVAL);
     close(fd);
 }
 END_TEST

@@ -34,6 +34,7 @@ preload_tests = \
 	tests/top.sh \
 	tests/preload_symbols.sh \
 	tests/preload_exit.sh \
+	tests/preload_held_by.sh \
 	tests/preload_signals.sh \
 	tests/preload_limits.sh \
 	tests/preload_quota.sh \
@@ -160,6 +161,7 @@ EXTRA_DIST += \
 	tests/python/ops.py \
 	tests/python/dlpack.py \
 	tests/python/drop_in.py \
+	tests/python/held_by.py \
 	tests/python/module.py \
 	tests/python/pinned_tests.py \
 	tests/python/pin.py \

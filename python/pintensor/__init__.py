@@ -41,6 +41,10 @@ def _find():
         library.pintensor_trim.restype = ctypes.c_size_t
         library.pintensor_report.argtypes = [ctypes.c_int]
         library.pintensor_report.restype = ctypes.c_int
+        held_by = ctypes.PyDLL(None).pintensor_report_held_by  # with the GIL: it asks Python who holds what
+        held_by.argtypes = [ctypes.c_int]
+        held_by.restype = ctypes.c_int
+        library.held_by = held_by
         library.pintensor_mark.argtypes = []
         library.pintensor_mark.restype = None
     except AttributeError:
@@ -69,11 +73,12 @@ def stats():
 
 
 def report():
-    """The report as of now, as text: what is alive counts as held. Empty where nothing was ever pinned."""
+    """The report as of now, as text: what is alive counts as held, and who holds it is
+    looked for. Empty where nothing was ever pinned."""
     if _library is None:
         return ""
     with tempfile.TemporaryFile() as file:  # never a pipe that somebody has to read meanwhile
-        if _library.pintensor_report(file.fileno()) != 0:
+        if _library.held_by(file.fileno()) != 0:
             return ""
         file.seek(0, os.SEEK_SET)
         return file.read().decode("utf-8", "replace")

@@ -218,6 +218,15 @@ def bounce_write():
     return {"bounce_write_64MiB": (SECOND, ours_s, stock_s, stock_s / ours_s)}
 
 
+def who_holds():
+    with preloaded() as ours:
+        answers = [ours.ask("who_holds", 1000000) for _ in range(3)]
+    if not all(right for _, right in answers):
+        raise Failure("the report does not say who holds the blocks, or not within PINTENSOR_REFERRERS seconds")
+    return {"who_holds_1M_objects": (SECOND, median([seconds for seconds, _ in answers]), None,
+                                     median([seconds for seconds, _ in answers]))}
+
+
 def child_start():
     with capi("spawn") as spawner:
         without, with_ = spawner.ask("start", 500, ARGUMENTS.preload)
@@ -313,6 +322,7 @@ ROWS = {
     "is_managed_100k": (is_managed, "ours", ("<=", 100e-9)),
     "is_managed_foreign": (is_managed, "ours", ("<=", 10e-9)),
     "is_managed_growth": (is_managed, "ours/peer", ("<=", 2)),
+    "who_holds_1M_objects": (who_holds, "ours", ("<=", 2)),
     "python_cycle_4KiB": (python_cycle, "ours-peer", ("<=", 1.5e-6)),
     "bounce_write_64MiB": (bounce_write, "peer/ours", (">=", 1.6)),
     "child_start": (child_start, "ours-peer", ("<=", 0.5e-3)),
@@ -324,7 +334,7 @@ for trace_, most_ in ("zero3", 1.03), ("loader", 1.25), ("save_on_cpu", 1.25), (
     ROWS[f"trace_{trace_}_registrations"] = (measure_, "ours/peer", None)
 PEERS = """ours is pintensor. peer is DeepSpeed's own op from Python, without the preload (JIT builds of it are -O0 in effect), except:
 reuse_vs_raw: jemalloc on a locked arena, nothing else. reuse_1GiB: our 64 MiB. is_managed_growth: ours with 10 blocks alive.
-python_cycle_4KiB: an interposer that does nothing. child_start: without the preload. No peer: is_managed_foreign.
+python_cycle_4KiB: an interposer that does nothing. child_start: without the preload. No peer: is_managed_foreign, who_holds_1M_objects.
 trace_*: what torch's own allocator would pin and register, by the trace."""
 
 

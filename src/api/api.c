@@ -5,6 +5,7 @@
 #include "device/driver.h"
 #include "life/block.h"
 #include "life/held.h"
+#include "life/held_by.h"
 #include "life/init.h"
 #include "life/managers.h"
 #include "memory/owner.h"
@@ -14,6 +15,7 @@
 #include "pool/upkeep.h"
 #include "report/misuse.h"
 #include "report/report.h"
+#include "trace/python.h"
 
 #include <errno.h>
 #include <string.h>
@@ -167,11 +169,12 @@ int pintensor_free_block(pintensor_manager manager, const pintensor_block *block
 
 int pintensor_record_stream(const void *data, void *stream)
 {
-    return pt_stream_use_note(data, stream, PT_STREAM_USE_CURRENT, false) ? 0 : fail(PINTENSOR_ENOT_OURS, "no live block lies there");
+    return pt_stream_use_note(data, stream, PT_STREAM_USE_CURRENT, false)
+               ? 0
+               : fail(PINTENSOR_ENOT_OURS, "no live block lies there");
 }
 
-int pintensor_tensor_alloc(pintensor_manager manager, int64_t elements, int scalar_type,
-                           pintensor_tensor *tensor)
+int pintensor_tensor_alloc(pintensor_manager manager, int64_t elements, int scalar_type, pintensor_tensor *tensor)
 {
     if (tensor == NULL) {
         return fail(PINTENSOR_EINVALID, "tensor is NULL");
@@ -293,7 +296,7 @@ size_t pintensor_trim(void)
     return pt_upkeep_trim();
 }
 
-int pintensor_report(int fd)
+static int report(int fd, bool ask)
 {
     if (!pt_owner_owns_strictly()) {
         return fail(PINTENSOR_EOFF, "nothing was pinned by this process");
@@ -305,11 +308,24 @@ int pintensor_report(int fd)
     struct pt_held_look look;
     int error = errno; /* in a signal handler it is somebody else's */
     pt_held_look(&look);
+    if (ask && look.copy != NULL && pt_python_gil() == PT_PYTHON_HELD && pt_python_quiet()) {
+        look.report.held_bys = pt_held_by_find(&look.report, look.copy->held_by);
+    }
     pt_text_init(&out, look.text, look.text_size, fd);
     (void)pt_report_send(&look.report, &out, PT_TEXT_PATIENCE / 2, PT_TEXT_PATIENCE);
     pt_held_look_end(&look);
     errno = error;
     return out.failed ? fail(PINTENSOR_EIO, "write() failed") : 0;
+}
+
+int pintensor_report(int fd)
+{
+    return report(fd, false);
+}
+
+int pintensor_report_held_by(int fd)
+{
+    return report(fd, true);
 }
 
 const char *pintensor_version(void)

@@ -66,7 +66,13 @@ static void share(FILE *out, const struct pt_model_share *x)
             x->thread, x->smallest, x->largest, x->allocated, x->freed, x->rises, x->step, seconds(x->first_ns),
             seconds(x->last_ns));
     words(out, &x->words);
-    fputs("}", out);
+    fputs(",\"held_by\":[", out);
+    for (uint32_t i = 0; i < x->held_bys; i++) {
+        const struct pt_held_by *h = &x->held_by[i];
+        name(out, i > 0 ? ",{\"way\":" : "{\"way\":", h->words);
+        fprintf(out, ",\"blocks\":%" PRIu32 ",\"bytes\":%" PRIu64 "}", h->blocks, h->bytes);
+    }
+    fputs("]}", out);
 }
 
 static void site(FILE *out, const struct pt_model *m, const struct pt_model_site *s)

@@ -142,8 +142,19 @@ static uint64_t after(uint64_t ns, uint64_t begin)
     return ns > begin ? ns - begin : 0;
 }
 
-static void add_share(struct pt_model *m, const struct pt_site *s)
+static void add_held_by(struct pt_model_share *x, const struct pt_report *r, uint32_t row)
 {
+    for (uint32_t i = 0; i < r->held_bys; i++) {
+        if (r->held_by[i].row == row) {
+            x->held_by = need(realloc(x->held_by, (x->held_bys + 1) * sizeof *x->held_by));
+            x->held_by[x->held_bys++] = r->held_by[i];
+        }
+    }
+}
+
+static void add_share(struct pt_model *m, const struct pt_report *r, uint32_t row)
+{
+    const struct pt_site *s = &r->site[row];
     uint32_t process = m->processes - 1;
     struct pt_model_site *site = site_of(m, s);
     struct pt_model_words w = words_of(s);
@@ -172,6 +183,7 @@ static void add_share(struct pt_model *m, const struct pt_site *s)
         .last_ns = after(s->last_ns, begin),
         .words = w,
     };
+    add_held_by(&m->share[m->shares], r, row);
     *(site->last != 0 ? &m->share[site->last].next : &site->first) = m->shares;
     site->last = m->shares++;
 }
@@ -223,7 +235,7 @@ void pt_model_add(struct pt_model *m, const struct pt_tables_one *one)
     };
     for (uint32_t row = 0; row < r->sites; row++) {
         if (r->site[row].allocated > 0 || r->site[row].held > 0) {
-            add_share(m, &r->site[row]);
+            add_share(m, r, row);
         }
     }
     for (uint32_t i = 0; i < r->misuses; i++) {

@@ -23,6 +23,8 @@ struct pt_model_share {
     uint64_t smallest, largest, allocated, freed, rises, step;
     uint64_t first_ns, last_ns; /* since the process's first block */
     struct pt_model_words words;
+    struct pt_held_by *held_by; /* who still held them */
+    uint32_t held_bys;
 };
 
 struct pt_model_frame {

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define PT_TABLE_MAGIC   0x31534e4554544e50u /* "PNTTENS1" */
-#define PT_TABLE_VERSION 4
+#define PT_TABLE_VERSION 5
 
 /* Who reads takes no lock, so what is written must be whole at every instant: these say so, and are plain instructions.
  * Writers may read what is theirs plainly. */
@@ -126,6 +126,14 @@ struct pt_counters {
 
 #define PT_MISUSE_MOST 64
 
+/* A way from a name of the program's to blocks of a site that were held: life/held_by.h. */
+#define PT_HELD_BY_MOST 24
+struct pt_held_by {
+    uint32_t row, blocks;
+    uint64_t bytes;
+    char words[240];
+};
+
 struct pt_table {
     uint64_t magic;
     uint32_t version, header_size, record_size, site_size;
@@ -146,6 +154,8 @@ struct pt_table {
     struct pt_counters counters;
     _Atomic uint32_t misuses;
     struct pt_misuse misuse[PT_MISUSE_MOST];
+    _Atomic uint32_t held_bys;
+    struct pt_held_by held_by[PT_HELD_BY_MOST];
 };
 
 /* Makes a table that somebody else wrote, and that was looked through, the one that is read here: table_load.h. */

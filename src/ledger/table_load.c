@@ -32,7 +32,8 @@ int pt_table_check_header(const struct pt_table *t, uint64_t len)
         lies_before(t->sites_at, t->sites, sizeof(struct pt_site), alignof(struct pt_site), t->growth_at) &&
         lies_before(t->growth_at, t->sites, sizeof(struct pt_growth), alignof(struct pt_growth), t->strings_at) &&
         t->strings >= 1 && lies_before(t->strings_at, t->strings, 1, 1, t->records_at) && t->records >= 1 &&
-        lies_before(t->records_at, 0, 1, alignof(struct pt_record), len) && t->misuses <= PT_MISUSE_MOST;
+        lies_before(t->records_at, 0, 1, alignof(struct pt_record), len) && t->misuses <= PT_MISUSE_MOST &&
+        t->held_bys <= PT_HELD_BY_MOST;
     return whole ? 0 : -EINVAL;
 }
 
@@ -98,6 +99,9 @@ int pt_table_load_bytes(void *bytes, size_t len)
     }
     for (uint32_t i = 0; i < t->misuses; i++) {
         clean_misuse(t, &t->misuse[i]);
+    }
+    for (uint32_t i = 0; i < t->held_bys; i++) {
+        pt_table_clean_strings(t->held_by[i].words, sizeof t->held_by[i].words);
     }
     clean_string(t, &t->host);
     clean_string(t, &t->program);

@@ -64,6 +64,8 @@ static void copy(struct pt_held_look *look)
     }
     r->counters = &c->counters;
     r->misuse = c->misuse;
+    r->held_by = c->held_by;
+    memcpy(c->held_by, t->held_by, sizeof c->held_by);
     r->site = c->site;
     r->now_ns = pt_table_now();
     if (!atomic_load(&counted)) {
@@ -143,6 +145,7 @@ void pt_held_goes_on(void)
         atomic_compare_exchange_strong(&stage, &ended, RUNNING)) {
         pt_table()->exit_ns = 0;
         atomic_store(&counted, false);
+        atomic_store(&pt_table()->held_bys, 0);
         pt_background_resume();
         pt_magazine_open();
     }

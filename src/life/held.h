@@ -22,6 +22,7 @@ struct pt_held_look {
         char text[4096];
         struct pt_counters counters;
         struct pt_misuse misuse[PT_MISUSE_MOST];
+        struct pt_held_by held_by[PT_HELD_BY_MOST];
         struct pt_site site[];
     } * copy;
     size_t bytes;

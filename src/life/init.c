@@ -5,6 +5,7 @@
 #include "base/sandbox.h"
 #include "device/driver.h"
 #include "life/held.h"
+#include "life/held_by.h"
 #include "life/job.h"
 #include "life/managers.h"
 #include "life/on_demand.h"
@@ -29,7 +30,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Whether Python will tell us that it begins to exit: before it takes modules apart, which frees what sits in globals. */
+/* Whether Python will tell us that it begins to exit: before it takes modules apart, which frees what sits in globals.
+ */
 static _Atomic bool python_tells;
 
 static int set_up(void)
@@ -74,7 +76,7 @@ static uint32_t register_with_python(void *thread_state, void *unused)
 {
     (void)thread_state;
     (void)unused;
-    python_tells = pt_python_at_exit(pt_held_python_ends, python_ended);
+    python_tells = pt_python_at_exit(pt_held_python_ends, pt_held_by_at_exit, python_ended);
     return 0;
 }
 
@@ -120,8 +122,9 @@ int pt_init(void)
     }
     int error = pt_option_enabled() ? set_up() : -ENODEV;
     if (error == -ENOSYS) {
-        pt_log("this libc lacks what is needed (glibc 2.17; before 2.34 libpthread and libdl, too): this process goes on "
-               "without pintensor");
+        pt_log(
+            "this libc lacks what is needed (glibc 2.17; before 2.34 libpthread and libdl, too): this process goes on "
+            "without pintensor");
     } else if (error != 0 && pt_option_enabled()) {
         pt_log("cannot start (errno %d): this process goes on without pintensor", -error);
     }

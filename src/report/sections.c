@@ -4,6 +4,7 @@
 #include "ledger/growth.h"
 #include "ledger/place.h"
 #include "report/advice.h"
+#include "report/held_by.h"
 #include "report/misuse.h"
 
 #define STACK_MOST   4 /* the user's own frames of a site that lost memory; half of that for one that held it */
@@ -94,6 +95,14 @@ static __attribute__((noinline)) void write_sites(const struct pt_entries *e, st
     }
 }
 
+/* Who still holds the blocks of these sites. */
+static void write_holders(const struct pt_report *r, struct pt_text *out, const struct pt_ranking *sites)
+{
+    for (unsigned i = 0; i < sites->shown; i++) {
+        pt_report_held_by(r->held_by, r->held_bys, sites->row[i], out);
+    }
+}
+
 static void write_rest(struct pt_text *out, const struct pt_ranking *c)
 {
     if (c->all > c->shown) {
@@ -150,13 +159,16 @@ static __attribute__((noinline)) void write_lost(const struct pt_entries *e, str
     }
     if (sites.all > 1) {
         write_sites(e, out, &sites);
-        return;
+    } else {
+        pt_text_add(out, INDENT);
+        write_kind(out, &s);
+        pt_text_add(out, loss == PT_LOSS_GROWING ? ", oldest %T\n" : ", last one made %T ago\n",
+                    since(e->of, loss == PT_LOSS_GROWING ? s.oldest_ns : s.last_ns));
+        write_stack(out, &s, STACK_MOST);
     }
-    pt_text_add(out, INDENT);
-    write_kind(out, &s);
-    pt_text_add(out, loss == PT_LOSS_GROWING ? ", oldest %T\n" : ", last one made %T ago\n",
-                since(e->of, loss == PT_LOSS_GROWING ? s.oldest_ns : s.last_ns));
-    write_stack(out, &s, STACK_MOST);
+    if (loss == PT_LOSS_GROWING) {
+        write_holders(e->of, out, &sites);
+    }
 }
 
 static __attribute__((noinline)) void write_all_lost(const struct pt_entries *e, struct pt_text *out, enum pt_loss loss,
@@ -179,6 +191,20 @@ void pt_sections_reclaimed(const struct pt_entries *e, struct pt_text *out, uint
     write_all_lost(e, out, PT_LOSS_RECLAIMED, told);
 }
 
+static void write_kept_site(const struct pt_entries *e, struct pt_text *out, const struct pt_site *s, pt_share_of *of)
+{
+    pt_text_add(out, ", ");
+    write_kind(out, s);
+    if (of == pt_share_held) {
+        pt_text_add(out, ", oldest %T", since(e->of, s->oldest_ns));
+        if (pt_growth_rose_often(s)) {
+            write_rises(e->of, out, s);
+        }
+    }
+    pt_text_add(out, "\n");
+    write_stack(out, s, STACK_MOST / 2);
+}
+
 static __attribute__((noinline)) void write_kept(const struct pt_entries *e, struct pt_text *out, uint32_t entry,
                                                  pt_share_of *of)
 {
@@ -190,18 +216,12 @@ static __attribute__((noinline)) void write_kept(const struct pt_entries *e, str
     if (sites.all > 1) {
         pt_text_add(out, " from %u callers\n", sites.all);
         write_sites(e, out, &sites);
-        return;
+    } else {
+        write_kept_site(e, out, &s, of);
     }
-    pt_text_add(out, ", ");
-    write_kind(out, &s);
     if (of == pt_share_held) {
-        pt_text_add(out, ", oldest %T", since(e->of, s.oldest_ns));
-        if (pt_growth_rose_often(&s)) {
-            write_rises(e->of, out, &s);
-        }
+        write_holders(e->of, out, &sites);
     }
-    pt_text_add(out, "\n");
-    write_stack(out, &s, STACK_MOST / 2);
 }
 
 /* The entries of a section whose memory is not lost, and what they have in common. */

@@ -8,6 +8,8 @@ void pt_report_of_table(struct pt_report *r)
                             .counters = &t->counters,
                             .misuse = t->misuse,
                             .misuses = atomic_load(&t->misuses),
+                            .held_by = t->held_by,
+                            .held_bys = atomic_load(&t->held_bys),
                             .now_ns = t->now_ns,
                             .ended = t->exit_ns != 0};
 }

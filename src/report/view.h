@@ -9,7 +9,8 @@ struct pt_report {
     const struct pt_site *site;
     const struct pt_counters *counters;
     const struct pt_misuse *misuse;
-    uint32_t sites, misuses;
+    const struct pt_held_by *held_by;
+    uint32_t sites, misuses, held_bys;
     uint64_t now_ns;
     bool ended;  /* exit has begun */
     bool killed; /* the process is gone, and exit never began */

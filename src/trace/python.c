@@ -4,7 +4,6 @@
 
 #include <sched.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -30,6 +29,12 @@
     F(void, Py_DecRef, (void *), 1)                                                                                    \
     F(void *, PyObject_GetAttrString, (void *, const char *), 1)                                                       \
     F(const char *, PyUnicode_AsUTF8, (void *), 1)                                                                     \
+    F(void *, PyUnicode_FromString, (const char *), 1)                                                                 \
+    F(void *, PyBytes_FromStringAndSize, (const char *, ptrdiff_t), 1)                                                 \
+    F(void *, PyLong_FromLong, (long), 1)                                                                              \
+    F(void *, PyDict_New, (void), 1)                                                                                   \
+    F(int, PyDict_SetItemString, (void *, const char *, void *), 1)                                                    \
+    F(void *, PyDict_GetItemString, (void *, const char *), 1)                                                         \
     F(void *, PyErr_Occurred, (void), 1)                                                                               \
     F(void, PyErr_Clear, (void), 1)                                                                                    \
     F(void *, PyImport_ImportModule, (const char *), 1)                                                                \
@@ -280,7 +285,7 @@ bool pt_python_watch(void *code, void (*ended)(void *code))
     return reference != NULL;
 }
 
-static void (*at_exit)(void);
+static void (*at_exit)(void), (*after_that)(void);
 
 static void *call_at_exit(void *self, void *arguments)
 {
@@ -291,17 +296,19 @@ static void *call_at_exit(void *self, void *arguments)
     void *state = py.PyEval_SaveThread();
     at_exit();
     py.PyEval_RestoreThread(state);
+    after_that();
     py.Py_IncRef(py.none);
     return py.none;
 }
 
-bool pt_python_at_exit(void (*begins)(void), void (*over)(void))
+bool pt_python_at_exit(void (*begins)(void), void (*begun)(void), void (*over)(void))
 {
     if (py.PyInterpreterState_Get() != py.PyInterpreterState_Main()) {
         return false;
     }
     static struct method method = {"pintensor_exit_begins", call_at_exit, 0x0004 /* METH_NOARGS */, NULL};
     at_exit = begins;
+    after_that = begun;
     bool done = false;
     void *module = py.PyImport_ImportModule("atexit");
     void *reg = module != NULL ? py.PyObject_GetAttrString(module, "register") : NULL;
@@ -321,6 +328,60 @@ bool pt_python_at_exit(void (*begins)(void), void (*over)(void))
         (void)py.Py_AtExit(over); /* it has 32 places: without one, the end of Python is the program's */
     }
     return done;
+}
+
+bool pt_python_may_walk(void)
+{
+    return usable && minor >= 9 && py.PyInterpreterState_Get() == py.PyInterpreterState_Main();
+}
+
+static void drop(void *const *objects, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (objects[i] != NULL) {
+            py.Py_DecRef(objects[i]);
+        }
+    }
+}
+
+/* The namespace, in which the source has run. Its code is told from the program's by its file. */
+static void *namespace_of(const char *source)
+{
+    void *space = py.PyDict_New(), *text = py.PyUnicode_FromString(source);
+    void *name = py.PyUnicode_FromString("<pintensor>"), *mode = py.PyUnicode_FromString("exec");
+    void *builtins = py.PyImport_ImportModule("builtins");
+    void *compile = builtins != NULL ? py.PyObject_GetAttrString(builtins, "compile") : NULL;
+    void *exec = builtins != NULL ? py.PyObject_GetAttrString(builtins, "exec") : NULL;
+    bool ready = space != NULL && text != NULL && name != NULL && mode != NULL && compile != NULL && exec != NULL &&
+                 py.PyDict_SetItemString(space, "__name__", name) == 0;
+    void *code = ready ? py.PyObject_CallFunctionObjArgs(compile, text, name, mode, NULL) : NULL;
+    void *done = code != NULL ? py.PyObject_CallFunctionObjArgs(exec, code, space, NULL) : NULL;
+    void *const ours[] = {text, name, mode, builtins, compile, exec, code, done, done == NULL ? space : NULL};
+    drop(ours, sizeof ours / sizeof ours[0]);
+    return done != NULL ? space : NULL;
+}
+
+bool pt_python_run(const char *source, const char *function, const void *raw, size_t len, unsigned number, char *out,
+                   size_t size)
+{
+    void *space = namespace_of(source);
+    void *callable = space != NULL ? py.PyDict_GetItemString(space, function) : NULL; /* borrowed */
+    void *bytes = py.PyBytes_FromStringAndSize(raw, (ptrdiff_t)len), *limit = py.PyLong_FromLong((long)number);
+    void *result = callable != NULL && bytes != NULL && limit != NULL
+                       ? py.PyObject_CallFunctionObjArgs(callable, bytes, limit, NULL)
+                       : NULL;
+    const char *text = result != NULL ? py.PyUnicode_AsUTF8(result) : NULL;
+    if (text != NULL) {
+        size_t all = strnlen(text, size - 1);
+        memcpy(out, text, all);
+        out[all] = '\0';
+    }
+    void *const ours[] = {result, bytes, limit, space};
+    drop(ours, sizeof ours / sizeof ours[0]);
+    if (py.PyErr_Occurred() != NULL) {
+        py.PyErr_Clear();
+    }
+    return text != NULL;
 }
 
 #define GONE_WAIT_NS 100000000 /* in abort() from a signal handler this very thread may be the one that holds it */

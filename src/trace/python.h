@@ -5,6 +5,7 @@
 #define PT_PYTHON_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct pt_python_frame {
@@ -22,7 +23,8 @@ enum pt_python_gil pt_python_gil(void);
 /* With the GIL held: true unless an error is on its way to the caller, which Python calls of ours would mix up. */
 bool pt_python_quiet(void);
 
-/* For a thread of ours that holds no lock: takes the GIL and stops the garbage collector, which would run Python code. */
+/* For a thread of ours that holds no lock: takes the GIL and stops the garbage collector, which would run Python code.
+ */
 bool pt_python_may_ask(void);
 bool pt_python_enter_alone(int *token, int *collecting);
 void pt_python_leave_alone(int token, int collecting);
@@ -38,8 +40,7 @@ unsigned pt_python_frames(void *thread_state, struct pt_python_frame *out, uintp
 bool pt_python_frame(struct pt_python_frame *out);
 
 /* File, function and line of a frame; empty strings when Python cannot tell. With the GIL. */
-void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size,
-                        uint32_t *line);
+void pt_python_describe(const struct pt_python_frame *f, char *file, char *function, unsigned size, uint32_t *line);
 
 /* Has `ended` called when the code object comes to its end, before its memory can be anybody else's; `ended` must not
  * call Python. With the GIL; may run Python code. False: it cannot be done. */
@@ -56,9 +57,19 @@ int pt_python_minor(void);
 bool pt_python_hold(void);
 void pt_python_let_go(void);
 
-/* Has Python call the one when its main interpreter begins to exit, the other when that is done: a program that embeds Python
- * may go on. With the GIL; false in a sub-interpreter, whose end says nothing. */
-bool pt_python_at_exit(void (*begins)(void), void (*over)(void));
+/* Has Python call the one when its main interpreter begins to exit, without the GIL; then the next with it; the last
+ * when that is done: a program that embeds Python may go on. With the GIL; false in a sub-interpreter, whose end says
+ * nothing. */
+bool pt_python_at_exit(void (*begins)(void), void (*begun)(void), void (*over)(void));
+
+/* Runs a source and calls a function of it, by (bytes, int) -> str, whose result is copied as far as there is room.
+ * False: nothing was learnt; what went wrong is forgotten. Runs Python code: with the GIL, no error on its way, and no
+ * lock of ours. */
+bool pt_python_run(const char *source, const char *function, const void *raw, size_t len, unsigned number, char *out,
+                   size_t size);
+
+/* Whether this is the main interpreter, and each object is told of by its collector as one thread alone sees it. */
+bool pt_python_may_walk(void);
 
 /* From now on the interpreter is left alone: waits for those who hold it. */
 void pt_python_gone(void);

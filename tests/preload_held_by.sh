@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The report says from which name of the program's the blocks are still held, whatever lies in between; and the program's own
+# output and status stay what they were.
+# shellcheck disable=SC2154 # run() sets status, out and err
+. "$(dirname "$0")/lib.sh"
+[[ -n $torch_python ]] && "$torch_python" -c 'import torch' &>/dev/null || skip 'no torch: PINTENSOR_TEST_PYTHON names none'
+
+held_by() { # WAY WORDS
+    run "$torch_python" "$pythons/held_by.py" "$1"
+    is "$1: status" "$status" 0
+    has "$1" "$err" "$2"
+}
+held_by list '__main__.cache -> list[12] -> Tensor (768.0 KiB in 12 blocks)'
+held_by dicts '__main__.cache -> dict[3] -> list[1] -> Tensor (192.0 KiB in 3 blocks)'
+held_by key "__main__.cache -> dict['best\\n'] -> Tensor (64.0 KiB in 1 block)"
+held_by attribute '__main__.trainer -> Trainer.buffer -> Tensor (64.0 KiB in 1 block)'
+held_by class '__main__.Registry.everything -> list[1] -> Tensor (64.0 KiB in 1 block)'
+held_by closure "__main__.a_closure.<locals>.<lambda>() closure 'batch' -> Tensor (64.0 KiB in 1 block)"
+held_by lru_cache '__main__.looked_up() lru_cache -> Tensor (64.0 KiB in 1 block)'
+held_by generator 'generator a_generator() -> Tensor (64.0 KiB in 1 block)'
+held_by thread "a_thread() local 'batches' -> list[1] -> Tensor (64.0 KiB in 1 block)"
+held_by autograd "C++ (autograd or another library): no tensor of Python's is on it (64.0 KiB in 1 block)"
+
+run env PYTHONPATH="$top_srcdir/python" "$torch_python" "$pythons/held_by.py" now
+has 'on demand: a local variable of a function that runs' "$out" "main() local 'batch' -> Tensor (64.0 KiB in 1 block)"
+
+has 'on demand: a module that a local variable leads to' "$out" 'held by __main__.kept -> list[1] -> Tensor (64.0 KiB in 1 block)'
+
+run env PINTENSOR_DIR="$work/tables" "$torch_python" "$pythons/held_by.py" list
+has 'a table says it too' "$("$top_builddir/pintensor" report "$work/tables")" 'held by __main__.cache -> list[12] -> Tensor'
+has 'and to programs' "$("$top_builddir/pintensor" report --json "$work/tables")" '"held_by":[{"way":"__main__.cache -\u003e list[12] -\u003e Tensor","blocks":12,"bytes":786432}]'
+
+run env PINTENSOR_REFERRERS=0 "$torch_python" "$pythons/held_by.py" list
+lacks 'not where nobody wants it' "$err" 'held by'
+has 'but the report is there' "$err" 'HELD'
+# More objects than can be looked at in no time at all do no harm, and the answer is the same.
+run "$torch_python" "$pythons/held_by.py" many 200000
+has 'among many objects' "$err" 'held by __main__.cache -> list[12] -> Tensor (768.0 KiB in 12 blocks)'
+finish

@@ -1,0 +1,98 @@
+"""Blocks of pinned memory with torch's tensors on them, each held in another way: from a line of its own, so that each is a site."""
+import ctypes
+import functools
+import sys
+import threading
+
+import torch
+
+library = ctypes.CDLL(None)
+library.pintensor_manager_create.restype = ctypes.c_uint64
+library.pintensor_alloc.argtypes = [ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p]
+manager = library.pintensor_manager_create()
+
+
+class Block(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t), ("id", ctypes.c_uint64)]
+
+
+def pinned():
+    block = Block()
+    assert library.pintensor_alloc(manager, 65536, ctypes.byref(block)) == 0
+    return torch.frombuffer((ctypes.c_char * 65536).from_address(block.data), dtype=torch.float32)
+
+
+class Trainer:
+    pass
+
+
+class Registry:
+    everything = None
+
+
+def a_closure():
+    batch = pinned()
+    return lambda: batch
+
+
+@functools.lru_cache
+def looked_up(_):
+    return pinned()
+
+
+def a_generator():
+    mine = pinned()
+    yield 1
+    print(mine)
+
+
+def a_thread(ready, end):
+    batches = [pinned()]
+    ready.set()
+    end.wait()
+    print(batches)
+
+
+def main(way):
+    space = globals()
+    if way == "list":
+        space["cache"] = [pinned() for _ in range(12)]
+    elif way == "dicts":
+        space["cache"] = {step: [pinned()] for step in range(3)}
+    elif way == "key":
+        space["cache"] = {"best\n": pinned()}
+    elif way == "attribute":
+        space["trainer"] = Trainer()
+        space["trainer"].buffer = pinned()
+    elif way == "class":
+        Registry.everything = [pinned()]
+    elif way == "closure":
+        space["hook"] = a_closure()
+    elif way == "lru_cache":
+        looked_up(1)
+    elif way == "generator":
+        space["steps"] = a_generator()
+        next(space["steps"])
+    elif way == "thread":
+        ready = threading.Event()
+        threading.Thread(target=a_thread, args=(ready, threading.Event()), daemon=True).start()
+        ready.wait()
+    elif way == "autograd":
+        weight = torch.ones(16384, requires_grad=True)
+        space["loss"] = weight * pinned()
+    elif way == "many":
+        space["cache"] = [pinned() for _ in range(12)]
+        space["others"] = [[i] for i in range(int(sys.argv[2]))]
+    elif way == "now":
+        import pintensor
+
+        space["kept"] = [pinned()]  # a local variable leads to it, too
+        batch = pinned()
+        print(pintensor.report())
+        del batch
+
+
+main(sys.argv[1])
+if sys.argv[1] in ("thread", "now"):
+    sys.stdout.flush()
+sys.exit(0)
