@@ -10,6 +10,7 @@
 #include "ledger/growth.h"
 #include "ledger/place.h"
 #include "report/misuse.h"
+#include "report/others.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -350,7 +351,10 @@ unsigned pt_report_write(const struct pt_report *r, struct pt_text *out)
         write_section(r, out, "PEAK", at_peak, "when most was alive");
     }
     uint64_t misused = write_misused(r, out);
-    write_last_line(r, out);
+    pt_report_others(out);
+    if (r->counters->allocated > 0) {
+        write_last_line(r, out);
+    }
     return (count(r, growing) > 0 ? PT_FAIL_GROWING : 0u) | (count(r, reclaimed) > 0 ? PT_FAIL_RECLAIMED : 0u) |
            (count(r, held) > 0 ? PT_FAIL_HELD : 0u) | (misused > 0 ? PT_FAIL_MISUSED : 0u);
 }
