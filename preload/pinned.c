@@ -1,10 +1,12 @@
 /* CUDA's doors for pinned memory. Who registers a block of ours himself, as DeepSpeed does with each of its own, is
  * told that it is done. All else is CUDA's, unchanged, and counted as what others pin. Programs with a runtime of their
  * own inside, and those that look the driver's functions up, never come by here. */
+#include "life/device_block.h"
 #include "life/others.h"
 #include "pool/registration.h"
 #include "stock.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -13,7 +15,15 @@
 
 #define RUNTIME "libcudart.so"
 #define DRIVER  "libcuda.so"
-enum { SUCCESS = 0, NO_DEVICE = 100 }; /* of both */
+enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, UNSERVED = -1 }; /* of both */
+#define PLAIN                                                                                                          \
+    3u /* cudaHostAllocPortable, cudaHostAllocMapped: all of ours is that; what is write-combined is not ours */
+
+static int serve(void **p, size_t len, const void *caller)
+{
+    int error = p != NULL && len > 0 ? pt_device_block_pin(len, caller, p) : -ENODEV;
+    return error == 0 ? SUCCESS : error == -ENODEV ? UNSERVED : OUT_OF_MEMORY;
+}
 
 static int ended(int error, const struct pt_foreign_pin *pin)
 {
@@ -28,10 +38,14 @@ static int ended(int error, const struct pt_foreign_pin *pin)
     void *found = stock_of_library(&memory, CALLER, library, #name);                                                   \
     int error = found != NULL ? ((int(*) parameters)found)arguments : NO_DEVICE
 
-#define ALLOC(name, library, parameters, arguments)                                                                    \
+#define ALLOC(name, library, parameters, arguments, may_serve)                                                         \
     DOOR int name parameters;                                                                                          \
     int name parameters                                                                                                \
     {                                                                                                                  \
+        int served = (may_serve) ? serve(p, len, CALLER) : UNSERVED;                                                   \
+        if (served != UNSERVED) {                                                                                      \
+            return served;                                                                                             \
+        }                                                                                                              \
         STOCK(name, library, parameters, arguments);                                                                   \
         if (error == SUCCESS) {                                                                                        \
             pt_others_pinned(*p, len, PT_FOREIGN_ALLOC, CALLER);                                                       \
@@ -57,6 +71,9 @@ static int ended(int error, const struct pt_foreign_pin *pin)
     DOOR int name(void *p);                                                                                            \
     int name(void *p)                                                                                                  \
     {                                                                                                                  \
+        if (pt_device_block_unpin(p)) {                                                                                \
+            return SUCCESS;                                                                                            \
+        }                                                                                                              \
         struct pt_foreign_pin pin = pt_others_unpin(p);                                                                \
         STOCK(name, library, (void *), (p));                                                                           \
         return ended(error, &pin);                                                                                     \

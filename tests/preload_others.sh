@@ -4,8 +4,9 @@
 . "$(dirname "$0")/lib.sh"
 lib=$work/lib
 mkdir "$lib"
-compile fake_cuda.c lib/libcuda.so.1 -shared -fPIC -pthread -Wl,-soname,libcuda.so.1
-compile fake_cuda.c lib/libcudart.so.13 -shared -fPIC -pthread -Wl,-soname,libcudart.so.13
+for name in libcuda.so.1 libcudart.so.13; do # of the same source, and neither answers for the other
+    compile fake_cuda.c lib/$name -shared -fPIC -pthread -Wl,-soname,$name -Wl,-Bsymbolic
+done
 for way in runtime:libcudart.so.13 driver:libcuda.so.1; do
     define=()
     [[ $way != driver:* ]] || define=(-DDRIVER)
@@ -67,6 +68,50 @@ run "$work/runtime" resets
 is 'a device that is reset has none of it any more' "$(grep ' in ' <<<"$out")" 'before: 8388608 in 1
 after: 0 in 0
 then: 0 in 0'
+# --- PINTENSOR_SERVE=all --------------------------------------------------------------------------
+
+export PINTENSOR_SERVE=all
+run "$work/runtime" served
+is 'served from the pool, freed, and used again' "$status $out" "0 0: ours 0 1
+1: ours 0 1
+2: ours 0 1
+3: ours 0 1
+4: CUDA's 0 1
+5: CUDA's 0 1
+6: CUDA's 0 1
+7: CUDA's 0 1
+8: 1
+small: ours ours, aligned 1 1
+inside: 1, no memory: 0
+registers: 0 0
+by the driver's: 0
+copied: 0 7
+again: 1
+captured: 0, copied 0, meanwhile 0, after 1, copied 1
+what is not CUDA's: 1
+child: 1
+parent: 0
+others: 0 in 0"
+lacks 'served: no rule of the driver was broken' "$err" fake_cuda
+has 'served: the report' "$err" 'bytes[4096..3145728] from cudaHostAlloc'
+has 'served: what it is compared with' "$err" 'under stock DeepSpeed and CUDA'
+run "$work/runtime" without
+is 'without a context: served by CUDA, which makes one' "$out" "0 CUDA's 0"
+FAKE_CUDA_ADDRESSES=0 run "$work/runtime" one
+is 'a device that uses other addresses: served by CUDA' "$out" "0 CUDA's 0"
+FAKE_CUDA_FAIL=1 run "$work/runtime" one
+is 'a driver that refuses: served by CUDA' "$out" "0 CUDA's 0"
+PINTENSOR_LIMIT=8M run "$work/runtime" one
+is 'beyond PINTENSOR_LIMIT: CUDA is not asked either' "$out" '2 none 0'
+has 'beyond PINTENSOR_LIMIT: why' "$err" 'cudaHostAlloc fails: cannot lock 16.0 MiB more memory: '
+PINTENSOR_REUSE=strict run "$work/runtime" served
+has 'strict: likewise' "$out" 'captured: 0, copied 0, meanwhile 0, after 1, copied 1'
+PINTENSOR_STACK=off run "$work/runtime" served
+is 'without stacks' "$(tail -n 1 <<<"$out")" 'others: 0 in 0'
+unset PINTENSOR_SERVE
+run "$work/runtime" one
+is 'not asked for: served by CUDA' "$out" "0 CUDA's 0"
+
 # --- by the command -----------------------------------------------------------------------------
 
 PINTENSOR_DIR=$work/tables run "$work/runtime" beside

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 
 static const char *const states[] = {"ended", "running", "killed", "unknown"};
-static const char *const doors[] = {"c", "deepspeed", "torch"};
+static const char *const doors[] = {"c", "deepspeed", "torch", "cuda"};
 static const char *const kinds[] = {"twice", "interior", "foreign", "stale", "other manager"};
 
 static void name(FILE *out, const char *before, const char *value)

@@ -22,7 +22,7 @@
 #define PT_PUT(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 #define PT_GET(field)        __atomic_load_n(&(field), __ATOMIC_RELAXED)
 
-enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
+enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_CUDA, PT_DOOR_COUNT };
 /* FLYING: dropped, and a device still uses it. HOLE: addresses of a chunk that are not locked. BUSY: somebody locks or
  * unlocks it just now, and it is his alone. */
 enum pt_state { PT_FREE, PT_LIVE, PT_CACHED, PT_FLYING, PT_HOLE, PT_BUSY };

@@ -124,7 +124,7 @@ static void write_share(struct pt_text *out, const struct share *x)
 
 static void write_kind(struct pt_text *out, const struct pt_site *s)
 {
-    static const char *const doors[] = {"the C interface", "DeepSpeed's manager", "torch"};
+    static const char *const doors[] = {"the C interface", "DeepSpeed's manager", "torch", "cudaHostAlloc"};
     size_t size = pt_dtype_size(s->dtype);
     size = size > 0 ? size : 1;
     pt_text_add(out, "%s[%llu", pt_dtype_name(s->dtype), s->smallest / size);
@@ -322,11 +322,11 @@ static bool used(const struct pt_report *r, enum pt_door door)
 static void write_last_line(const struct pt_report *r, struct pt_text *out)
 {
     const struct pt_counters *c = r->counters;
-    bool torch = used(r, PT_DOOR_TORCH), others = used(r, PT_DOOR_DEEPSPEED) || used(r, PT_DOOR_C);
-    pt_text_add(out, "  The same peak takes %B under stock %s", c->at_peak_stock,
-                !torch   ? "DeepSpeed"
-                : others ? "DeepSpeed and torch"
-                         : "torch");
+    bool torch = used(r, PT_DOOR_TORCH), cuda = used(r, PT_DOOR_CUDA);
+    bool others = used(r, PT_DOOR_DEEPSPEED) || used(r, PT_DOOR_C) || !(torch || cuda);
+    pt_text_add(out, "  The same peak takes %B under stock %s%s%s%s%s", c->at_peak_stock, others ? "DeepSpeed" : "",
+                others && torch ? " and " : "", torch ? "torch" : "", (others || torch) && cuda ? " and " : "",
+                cuda ? "CUDA" : "");
     if (!torch) {
         pt_text_add(out, ", %B rounded to powers of two", c->at_peak_pow2);
     }

@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +101,17 @@ static void *many(void *unused)
     return NULL;
 }
 
+static void in_threads(void *(*body)(void *))
+{
+    pthread_t threads[8];
+    for (int i = 0; i < 8; i++) {
+        pthread_create(&threads[i], NULL, body, NULL);
+    }
+    for (int i = 0; i < 8; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
 static void lines(void)
 {
     void *a = reader(8 * MIB), *b = reader(8 * MIB), *c = writer(16 * MIB);
@@ -152,6 +164,7 @@ static void unseen(void *library)
 static void forks(void)
 {
     void *p = reader(8 * MIB);
+    fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
         printf("child: frees %d\n", host_free(p));
@@ -165,6 +178,117 @@ static void forks(void)
     printf("frees %d\n", host_free(p));
     tell("then");
 }
+
+#ifndef DRIVER
+/* ---- PINTENSOR_SERVE=all: what the driver sees of it ---- */
+
+static void *of_driver(const char *name)
+{
+    return dlsym(dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD), name);
+}
+
+static const char *whose(void *p, size_t bytes)
+{
+    size_t (*count)(char) = (size_t(*)(char))dlsym(RTLD_DEFAULT, "fake_count");
+    int (*within)(const void *, size_t) = (int (*)(const void *, size_t))of_driver("fake_within");
+    return count('a') > 0 ? "CUDA's" : within(p, bytes) ? "ours" : "nobody's";
+}
+
+/* With each flag: whose it is, what freeing it says, and that nothing is left. */
+static void flags(void)
+{
+    for (unsigned flag = 0; flag <= 8; flag++) {
+        void *p = NULL;
+        int error = cudaHostAlloc(&p, MIB, flag);
+        if (error != 0) {
+            printf("%u: %d\n", flag, error);
+            continue;
+        }
+        memset(p, 1, MIB);
+        printf("%u: %s", flag, whose(p, MIB));
+        int freed = cudaFreeHost(p);
+        printf(" %d %d\n", freed, cudaFreeHost(p));
+    }
+    void *p = writer(100), *q = writer(5000);
+    printf("small: %s %s, aligned %d %d\n", whose(p, 100), whose(q, 5000), (uintptr_t)p % 512 == 0,
+           (uintptr_t)q % 4096 == 0);
+    printf("inside: %d, no memory: %d\n", cudaFreeHost((char *)q + 4096), cudaFreeHost(NULL));
+    printf("registers: %d %d\n", cudaHostRegister(q, 5000, 0), cudaHostUnregister(q));
+    int (*driver_frees)(void *) = (int (*)(void *))dlsym(RTLD_DEFAULT, "cuMemFreeHost");
+    printf("by the driver's: %d\n", driver_frees(p) | cudaFreeHost(q));
+}
+
+/* A copy that nobody could see: it is done when the memory is free. */
+static void *(*fake_stream)(int);
+static int (*unseen_copy)(void *, const void *, size_t, int, void *);
+static char target[MIB];
+
+static void waits_for_the_device(void)
+{
+    *(void **)&fake_stream = of_driver("fake_stream");
+    *(void **)&unseen_copy = of_driver("cudaMemcpyAsync");
+    void *stream = fake_stream(1), *p = reader(MIB);
+    memset(p, 7, MIB);
+    (void)unseen_copy(target, p, MIB, 1, stream);
+    int before = target[MIB - 1];
+    (void)cudaFreeHost(p);
+    printf("copied: %d %d\n", before, target[MIB - 1]);
+    printf("again: %d\n", reader(MIB) == p);
+}
+
+/* While a stream is captured nobody waits, and the memory is not used again. */
+static void waits_for_a_capture(void)
+{
+    int (*begin)(void *, int) = (int (*)(void *, int))dlsym(RTLD_DEFAULT, "cudaStreamBeginCapture");
+    int (*end)(void *, void **) = (int (*)(void *, void **))dlsym(RTLD_DEFAULT, "cudaStreamEndCapture");
+    void *stream = fake_stream(1), *other = fake_stream(1), *graph, *p = reader(MIB), *q = reader(MIB);
+    memset(p, 9, MIB);
+    (void)unseen_copy(target, p, MIB, 1, other);
+    int errors = begin(stream, 0) | cudaFreeHost(p);
+    void *meanwhile = reader(MIB);
+    errors |= end(stream, &graph);
+    printf("captured: %d, copied %d, meanwhile %d", errors, target[0] == 9, meanwhile == p);
+    (void)cudaFreeHost(q);
+    void *after[] = {reader(MIB), reader(MIB)};
+    printf(", after %d, copied %d\n", after[0] == p || after[1] == p, target[0] == 9);
+}
+
+static void *serve_many(void *unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < 300; i++) {
+        size_t bytes = (i * 7919 % 64 + 1) << 12;
+        unsigned char *p = reader(bytes);
+        memset(p, (int)i, bytes);
+        if (p[0] != (unsigned char)i || p[bytes - 1] != (unsigned char)i || cudaFreeHost(p) != 0) {
+            puts("wrong");
+        }
+    }
+    return NULL;
+}
+
+static void served(void)
+{
+    flags();
+    waits_for_the_device();
+    waits_for_a_capture();
+    in_threads(serve_many);
+    void *p = ours(MIB);
+    printf("what is not CUDA's: %d\n", cudaFreeHost(p));
+    p = reader(3 * MIB);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        printf("child: %d\n", cudaFreeHost(p));
+        fflush(stdout);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    printf("parent: %d\n", cudaFreeHost(p));
+    p = reader(2 * MIB + 5);
+    tell("others");
+}
+#endif
 
 /* The runtime and the driver are libraries of their own; both are started. */
 static void *start(const char *name)
@@ -187,7 +311,7 @@ int main(int argc, char **argv)
     void *library = start("libcuda.so.1");
 #else
     void *library = start("libcudart.so.13");
-    if (dlopen("libcuda.so.1", RTLD_NOW) != NULL) {
+    if (dlopen("libcuda.so.1", RTLD_NOW) != NULL && strcmp(what, "without") != 0) {
         start("libcuda.so.1");
     }
 #endif
@@ -211,18 +335,19 @@ int main(int argc, char **argv)
         fflush(stdout);
         (void)!read(0, (char[1]){0}, 1);
     } else if (strcmp(what, "many") == 0) {
-        pthread_t threads[8];
         void *kept = reader(2 * MIB);
-        for (int i = 0; i < 8; i++) {
-            pthread_create(&threads[i], NULL, many, NULL);
-        }
-        for (int i = 0; i < 8; i++) {
-            pthread_join(threads[i], NULL);
-        }
+        in_threads(many);
         tell("kept");
         host_free(kept);
         tell("then");
 #ifndef DRIVER
+    } else if (strcmp(what, "served") == 0) {
+        served();
+    } else if (strcmp(what, "one") == 0 || strcmp(what, "without") == 0) {
+        void *p = NULL;
+        int error = cudaHostAlloc(&p, 16 * MIB, 0);
+        printf("%d %s", error, p != NULL ? whose(p, 16 * MIB) : "none");
+        printf(" %d\n", cudaFreeHost(p));
     } else if (strcmp(what, "resets") == 0) {
         void *p = reader(8 * MIB);
         tell("before");
