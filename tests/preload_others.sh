@@ -18,7 +18,7 @@ command=$top_builddir/pintensor
 counted() { sed 's/: [0-9]* in [0-9]*$/: N/' <<<"$1"; } # without figures, which are 0 without us
 
 for way in runtime driver; do
-    for what in lines fails few unseen forks many resets; do
+    for what in lines fails few unseen forks stuck many resets; do
         [[ $way:$what != driver:resets && $way:$what != driver:unseen ]] || continue
         stock "$work/$way" $what
         wanted="$status $(counted "$out")"
@@ -47,12 +47,16 @@ then: 8388608 in 1'
     is "$way: many threads" "$out" 'kept: 2097152 in 1
 then: 0 in 0'
     run "$work/$way" forks
-    is "$way: a child is not asked of its parent's" "$out" 'child: frees 0
-child: 0 in 0
+    is "$way: a child is not asked of its parent's" "$out" 'child: 0 in 0
 its own: 2097152 in 1
+child: frees 0
+still its own: 2097152 in 1
 parent: 8388608 in 1
 frees 0
 then: 0 in 0'
+    run "$work/$way" stuck
+    is "$way: what could not be freed is pinned still" "$out" 'frees 4
+still there: 8388608 in 1'
     run "$work/$way" beside
     has "$way: beside ours, when most of both was pinned" "$err" \
         'OTHERS     of 50.0 MiB pinned here, 42.0 MiB are pintensor'

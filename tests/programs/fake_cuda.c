@@ -731,8 +731,8 @@ static int free_host(void *p)
     while (i < own_count && own[i] != p) {
         i++;
     }
-    int error = p != NULL && i == own_count ? INVALID_VALUE : OK;
-    if (i < own_count) {
+    int error = stopped ? DEINITIALIZED : p != NULL && i == own_count ? INVALID_VALUE : OK;
+    if (error == OK && i < own_count) {
         own[i] = own[--own_count];
         free(p);
     }
