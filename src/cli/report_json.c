@@ -2,7 +2,7 @@
 
 #include "base/dtype.h"
 #include "cli/report_escape.h"
-#include "report/others.h"
+#include "report/beside.h"
 
 #include <inttypes.h>
 
@@ -45,7 +45,7 @@ static void amount(FILE *out, const char *word, uint64_t blocks, uint64_t bytes)
 static void others_line(FILE *out, const struct pt_model_others_line *x)
 {
     fprintf(out, x->site != 0 ? "{\"site\":\"%016" PRIx64 "\"" : "{\"site\":null", x->site);
-    fprintf(out, ",\"call\":\"%s\",\"pinned\":%" PRIu64, pt_report_others_call(x->call), x->pinned);
+    fprintf(out, ",\"call\":\"%s\",\"pinned\":%" PRIu64, pt_beside_call(x->call), x->pinned);
     amount(out, "live", x->live, x->live_bytes);
     amount(out, "peak", x->peak, x->peak_bytes);
     fputs("}", out);

@@ -9,8 +9,8 @@
 #include "ledger/counters.h"
 #include "ledger/growth.h"
 #include "ledger/place.h"
+#include "report/beside.h"
 #include "report/misuse.h"
-#include "report/others.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -351,7 +351,7 @@ unsigned pt_report_write(const struct pt_report *r, struct pt_text *out)
         write_section(r, out, "PEAK", at_peak, "when most was alive");
     }
     uint64_t misused = write_misused(r, out);
-    pt_report_others(out);
+    pt_beside_write(out);
     if (r->counters->allocated > 0) {
         write_last_line(r, out);
     }

@@ -1,4 +1,4 @@
-#include "report/others.h"
+#include "report/beside.h"
 
 #include "ledger/foreign.h"
 #include "ledger/place.h"
@@ -6,7 +6,7 @@
 #define SHOWN_MOST 5
 #define LINE       "             "
 
-const char *pt_report_others_call(unsigned call)
+const char *pt_beside_call(unsigned call)
 {
     return call == PT_FOREIGN_REGISTER ? "cudaHostRegister" : "cudaHostAlloc";
 }
@@ -46,7 +46,7 @@ static void collect(struct shown *s)
 static void add_line(struct pt_text *out, const struct one *x)
 {
     pt_text_add(out, LINE "%B in %N block%s by %s", x->had.bytes, x->had.blocks, x->had.blocks == 1 ? "" : "s",
-                pt_report_others_call(x->line.call));
+                pt_beside_call(x->line.call));
     if (x->line.live != x->had.blocks) {
         pt_text_add(out, ", %B in %N now", x->line.live_bytes, x->line.live);
     }
@@ -59,7 +59,7 @@ static void add_line(struct pt_text *out, const struct one *x)
     pt_text_add(out, "\n");
 }
 
-void pt_report_others(struct pt_text *out)
+void pt_beside_write(struct pt_text *out)
 {
     const struct pt_foreign_sum *f = &pt_table()->foreign;
     uint64_t others = PT_GET(f->peak_bytes), ours = PT_GET(f->peak_ours);
