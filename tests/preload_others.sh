@@ -98,7 +98,6 @@ parent: 0
 others: 0 in 0"
 lacks 'served: no rule of the driver was broken' "$err" fake_cuda
 has 'served: the report' "$err" 'bytes[4096..3145728] from cudaHostAlloc'
-has 'served: what it is compared with' "$err" 'under stock DeepSpeed and CUDA'
 run "$work/runtime" without
 is 'without a context: served by CUDA, which makes one' "$out" "0 CUDA's 0"
 FAKE_CUDA_ADDRESSES=0 run "$work/runtime" one

@@ -322,11 +322,11 @@ static bool used(const struct pt_report *r, enum pt_door door)
 static void write_last_line(const struct pt_report *r, struct pt_text *out)
 {
     const struct pt_counters *c = r->counters;
-    bool torch = used(r, PT_DOOR_TORCH), cuda = used(r, PT_DOOR_CUDA);
-    bool others = used(r, PT_DOOR_DEEPSPEED) || used(r, PT_DOOR_C) || !(torch || cuda);
-    pt_text_add(out, "  The same peak takes %B under stock %s%s%s%s%s", c->at_peak_stock, others ? "DeepSpeed" : "",
-                others && torch ? " and " : "", torch ? "torch" : "", (others || torch) && cuda ? " and " : "",
-                cuda ? "CUDA" : "");
+    bool torch = used(r, PT_DOOR_TORCH), others = used(r, PT_DOOR_DEEPSPEED) || used(r, PT_DOOR_C);
+    pt_text_add(out, "  The same peak takes %B under stock %s", c->at_peak_stock,
+                !torch   ? "DeepSpeed"
+                : others ? "DeepSpeed and torch"
+                         : "torch");
     if (!torch) {
         pt_text_add(out, ", %B rounded to powers of two", c->at_peak_pow2);
     }
