@@ -158,6 +158,8 @@ typedef struct pintensor_stats {
     uint64_t registrations;            /* calls of a device's driver that registered memory */
     uint64_t unregistrations;          /* and that took it back, which waits for the device */
     uint64_t mark_peak_bytes;          /* the most alive at once since pintensor_mark(), or ever */
+    uint64_t others_blocks, others_bytes; /* what others pin by cudaHostAlloc and cudaHostRegister, served without us, as far as
+                                             the preload sees it */
 } pintensor_stats;
 
 /* All zero before the first block. `size` is sizeof(pintensor_stats): newer libraries fill what the caller knows. */

@@ -1,9 +1,8 @@
-/* CUDA's doors. Who registers a block of ours himself, as DeepSpeed does with each of its own, is told that it is done;
- * which streams copy to or from our blocks is noted, and before a device is reset what waits goes back. All else goes to
- * CUDA's runtime, unchanged. */
+/* CUDA's doors for streams: which of them copy to or from our blocks is noted, and before a device is reset what waits goes
+ * back. All is done by CUDA's runtime, unchanged. */
 #include "device/runtime.h"
+#include "life/others.h"
 #include "pool/device_reset.h"
-#include "pool/registration.h"
 #include "pool/stream_use.h"
 #include "stock.h"
 #include "torch_door.h"
@@ -20,29 +19,6 @@ enum { SUCCESS = 0, NO_DEVICE = 100, CAPTURE_FIRST = 900, WRONG_THREAD = 908 };
 static void *runtime_of(struct stock_memory *memory, const void *caller, const char *symbol)
 {
     return stock_of_library(memory, caller, "libcudart.so", symbol);
-}
-
-DOOR int cudaHostRegister(void *p, size_t len, unsigned flags);
-int cudaHostRegister(void *p, size_t len, unsigned flags)
-{
-    static struct stock_memory memory;
-    if (pt_registration_ensure(p, len)) {
-        return SUCCESS;
-    }
-    int (*stock)(void *, size_t, unsigned) =
-        (int (*)(void *, size_t, unsigned))runtime_of(&memory, CALLER, "cudaHostRegister");
-    return stock != NULL ? stock(p, len, flags) : NO_DEVICE;
-}
-
-DOOR int cudaHostUnregister(void *p);
-int cudaHostUnregister(void *p)
-{
-    static struct stock_memory memory;
-    if (pt_registration_covers(p)) {
-        return SUCCESS;
-    }
-    int (*stock)(void *) = (int (*)(void *))runtime_of(&memory, CALLER, "cudaHostUnregister");
-    return stock != NULL ? stock(p) : NO_DEVICE;
 }
 
 /* cudaMemcpy3DParms, as it has been since CUDA 3. */
@@ -85,8 +61,16 @@ static void note_end_of_capture(int error)
         return error;                                                                                                  \
     }
 
+static void note_reset(int error)
+{
+    pt_device_reset_ended();
+    if (error == SUCCESS) {
+        pt_others_reset();
+    }
+}
+
 /* The driver forgets what is registered. */
-FORWARD(cudaDeviceReset, (void), (), pt_device_reset_begins(), pt_device_reset_ended())
+FORWARD(cudaDeviceReset, (void), (), pt_device_reset_begins(), note_reset(error))
 
 #define END note_end_of_capture(error)
 /* Before the call: nobody is to wait for a device while the capture begins. */

@@ -10,11 +10,11 @@
 #include "bridge/library.h"
 #include "device/driver.h"
 #include "life/block.h"
+#include "life/device_block.h"
 #include "life/init.h"
 #include "life/managers.h"
 #include "memory/owner.h"
 #include "memory/pin.h"
-#include "pool/registration.h"
 #include "pool/stream_use.h"
 #include "pool/supply.h"
 #include "pool/upkeep.h"
@@ -52,17 +52,11 @@ static size_t drop(void *data)
     return ours && pt_block_end(&block) ? f.asked : 0;
 }
 
-/* Whether the block is the device's too: it may have been locked before there was a context. */
-static bool registered(const struct pt_block *block, size_t bytes)
-{
-    return (pt_table_record(block->number)->flags & PT_REGISTERED) != 0 || pt_registration_ensure(block->base, bytes);
-}
-
 static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block *out, const char **why)
 {
     static __thread char text[1024];
     *why = NULL;
-    if (pt_init() != 0 || pt_driver_refuses()) {
+    if (pt_init() != 0) {
         return -ENODEV;
     }
     /* Not PT_TENSOR: what keeps DeepSpeed's blocks past their last tensor (free(), PINTENSOR_RECLAIM) is not for
@@ -71,18 +65,7 @@ static int alloc(size_t bytes, const void *caller, struct pintensor_bridge_block
         .manager = manager(true), .bytes = bytes, .dtype = PT_DTYPE_NONE, .door = PT_DOOR_TORCH, .caller = caller};
     struct pt_block block;
     (void)pt_supply_spent(); /* at the other doors */
-    int error = pt_block_alloc(&q, &block);
-    if (error == 0 && !registered(&block, bytes) && pt_driver_ready()) {
-        (void)drop(block.base);
-        error = -ENODEV;
-    }
-    if (error != 0 && pt_driver_error() != 0 && !pt_block_limited()) { /* torch's own may do better, or says why in its own words */
-        error = -ENODEV;
-    }
-    if (error != 0 && pt_driver_refuses()) { /* since a moment ago: what is locked for it is of no use */
-        (void)pt_upkeep_trim();
-        return -ENODEV;
-    }
+    int error = pt_device_block_alloc(&q, &block);
     if (error == 0) {
         *out = (struct pintensor_bridge_block){.data = block.base, .locking_us = pt_supply_spent() / 1000};
     } else if (error != -ENODEV) {

@@ -1,9 +1,11 @@
 #include "device/driver.h"
 #include "fake.h"
 #include "life/block.h"
+#include "life/device_block.h"
 #include "life/held.h"
 #include "memory/pin.h"
 #include "pintensor.h"
+#include "pool/magazine.h"
 #include "pool/pool.h"
 #include "pool/stream_use.h"
 
@@ -266,6 +268,48 @@ START_TEST(strict_waits_for_all_of_the_device)
         }
     }
     fake_run(stream);
+}
+END_TEST
+
+static void *pin_as_cuda(size_t size)
+{
+    void *p = NULL;
+    REQUIRE(pt_device_block_pin(size, __builtin_return_address(0), &p) == 0);
+    memset(p, 1, size);
+    return p;
+}
+
+/* By threads that keep blocks for themselves, too. */
+START_TEST(what_cuda_freed_waits_for_all_of_the_device)
+{
+    setenv("PINTENSOR_SERVE", "all", 1);
+    start();
+    void *stream = fake_stream(1), *captured = fake_stream(1);
+    size_t size = sizes[_i];
+    void *a = pin_as_cuda(size), *b = pin_as_cuda(size);
+    pt_magazine_join();
+    REQUIRE(pt_magazine_mine());
+    void *c = pin_as_cuda(size);
+    memset(device, 0, sizeof device);
+    fake_copy(device, a, size, 1, stream); /* of which nobody tells */
+    ck_assert(pt_device_block_unpin(a));
+    ck_assert_int_eq(device[size - 1], 1);
+    ck_assert(!pt_device_block_unpin(a));
+    memset(device, 0, sizeof device);
+    fake_copy(device, b, size, 1, stream);
+    fake_copy(device + size, c, size, 1, stream);
+    fake_capture(captured, 1); /* which waiting would end: the fake tells */
+    pt_stream_use_capture(1);
+    ck_assert(pt_device_block_unpin(b) && pt_device_block_unpin(c));
+    for (int i = 0; i < 20; i++) {
+        void *p = pin_as_cuda(size);
+        ck_assert(p != b && p != c);
+    }
+    ck_assert_int_eq(device[0], 0);
+    fake_capture(captured, 0);
+    pt_stream_use_capture(-1);
+    ck_assert(pt_device_block_unpin(pin_as_cuda(size)));
+    ck_assert(device[size - 1] == 1 && device[2 * size - 1] == 1);
 }
 END_TEST
 
@@ -636,6 +680,7 @@ int main(void)
     tcase_add_test(t, a_drop_during_a_capture_waits_for_its_end);
     tcase_add_test(t, what_flies_is_neither_trimmed_nor_lost);
     tcase_add_test(t, when_memory_is_short_the_copies_are_waited_for);
+    tcase_add_loop_test(t, what_cuda_freed_waits_for_all_of_the_device, 0, SIZES);
     tcase_add_loop_test(t, strict_waits_for_all_of_the_device, 0, SIZES);
     tcase_add_test(t, strict_costs_nothing_without_a_device);
     tcase_add_test(t, a_program_may_tell);

@@ -1,5 +1,6 @@
 /* Tables that somebody else wrote, whole and damaged: whatever the bytes, they are refused or can be reported. */
 #include "ledger/counters.h"
+#include "ledger/foreign.h"
 #include "ledger/growth.h"
 #include "ledger/table_load.h"
 #include "ledger/table_peek.h"
@@ -40,9 +41,12 @@ static void write_whole(void)
     memset(t->held_by[0].words, 'x', sizeof t->held_by[0].words); /* without an end */
     t->held_by[0].words[3] = '\033';
     atomic_store(&t->held_bys, 1);
+    pt_foreign_reset();
+    pt_foreign_add((void *)4096, 3 * MIB, PT_FOREIGN_ALLOC, 1, MIB);
+    pt_foreign_add((void *)8192, MIB, PT_FOREIGN_REGISTER, 2, MIB);
     whole_len = t->records_at + 16 * sizeof(struct pt_record);
     whole = calloc(1, whole_len);
-    memcpy(whole, t, sizeof *t);
+    memcpy(whole, t, t->foreign_at + PT_FOREIGN_MOST * sizeof(struct pt_foreign));
     memcpy(whole + t->sites_at, pt_table_site(0), 3 * sizeof(struct pt_site));
     memcpy(whole + t->strings_at, pt_table_string(0), atomic_load(&t->strings));
     memcpy(whole + t->records_at, pt_table_record(0), 5 * sizeof(struct pt_record));
@@ -72,6 +76,10 @@ START_TEST(a_whole_one_says_what_was_held)
     ck_assert_ptr_nonnull(strstr(text, "train.py:41  collect"));
     ck_assert_ptr_nonnull(strstr(text, "PEAK       9.8 KiB in 4 blocks"));
     ck_assert_ptr_nonnull(strstr(text, "MISUSED    3 times"));
+    ck_assert_ptr_nonnull(strstr(text, "OTHERS     of 5.0 MiB pinned here, 1.0 MiB are pintensor's: when most was pinned, others had 4.0 MiB\n"
+                                       "             3.0 MiB in 1 block by cudaHostAlloc\n"
+                                       "                 train.py:41  collect\n"
+                                       "             1.0 MiB in 1 block by cudaHostRegister\n"));
     ck_assert_ptr_null(strchr(text, '\033'));
     ck_assert_ptr_nonnull(strstr(text, "evil?[2J?name"));
     const struct pt_held_by *h = pt_table()->held_by;

@@ -230,7 +230,7 @@ for verb in $(sed -n 's/^X(\([a-z]*\),.*/\1/p' "$top_srcdir/src/cli/verbs.def");
 done
 for word in $(sed -n 's/^X(\([A-Z]*\),.*/\1/p' "$top_srcdir/src/cli/words.def"); do
     has "$word: in the man page" "$man" ".B $word"
-    is "$word: is a word of the report's" "$(grep -cE "\"(  )?$word[ \"]" "$top_srcdir/src/report/sections.c")" 1
+    is "$word: is a word of the report's" "$(grep -cE "\"(  )?$word[ \"]" <(cat "$top_srcdir"/src/report/*.c))" 1
 done
 if command -v mandoc >/dev/null; then
     is 'the man page is one' "$(mandoc -T lint -W warning <<<"$man" 2>&1 | grep -v 'missing date')" ''

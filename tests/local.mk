@@ -8,6 +8,7 @@ check_suites = \
 	tests/check_free_cache \
 	tests/check_table \
 	tests/check_counters \
+	tests/check_foreign \
 	tests/check_table_load \
 	tests/check_growth \
 	tests/check_sites \
@@ -55,6 +56,7 @@ preload_tests = \
 	tests/preload_leaf.sh \
 	tests/preload_leaves.sh \
 	tests/preload_cuda.sh \
+	tests/preload_others.sh \
 	tests/preload_bridge.sh \
 	tests/preload_bridge_fails.sh \
 	tests/preload_wheel.sh \
@@ -73,6 +75,7 @@ tests_check_arena_LDADD = $(suite_libs)
 tests_check_free_cache_LDADD = $(core_libs)
 tests_check_table_LDADD = $(core_libs)
 tests_check_counters_LDADD = $(core_libs)
+tests_check_foreign_LDADD = $(core_libs)
 tests_check_table_load_LDADD = $(suite_libs)
 tests_check_growth_LDADD = $(core_libs)
 tests_check_sites_LDADD = $(suite_libs)
@@ -137,6 +140,7 @@ EXTRA_DIST += \
 	tests/programs/fake_job.c \
 	tests/programs/fake_cuda.c \
 	tests/programs/cuda_job.c \
+	tests/programs/pins.c \
 	tests/programs/fake_torch.cpp \
 	tests/programs/fake_torch_cuda.cpp \
 	tests/bridge.sh \
@@ -166,6 +170,7 @@ EXTRA_DIST += \
 	tests/python/pinned_tests.py \
 	tests/python/pin.py \
 	tests/python/crowd.py \
+	tests/python/pins.py \
 	tests/python/train.py \
 	tests/python/subinterpreter.py \
 	tests/python/gil.py \

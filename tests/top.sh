@@ -32,10 +32,10 @@ row() { sed -n "s/^ *$1 *$2 //p" <<<"$out"; } # RANK PID
 capture "$command" top --once "$dir"
 is 'once' "$status $err" '0 '
 has 'once: the sum' "$(head -n 1 <<<"$out")" ': 2 running, live 4.0 MiB, locked 44.0 MiB'
-is 'once: the columns' "$(sed -n 2p <<<"$out" | xargs)" 'rank pid program live locked cached peak top line'
+is 'once: the columns' "$(sed -n 2p <<<"$out" | xargs)" 'rank pid program live locked cached peak others top line'
 is 'once: by rank' "$(tail -n +3 <<<"$out" | awk '{ print $1, $2 }')" "0 ${ranks[0]}
 1 ${ranks[1]}"
-has 'once: a rank' "$(row 0 "${ranks[0]}" | xargs)" 'keeps 2.0 MiB 22.0 MiB 20.0 MiB 22.0 MiB until_the_end+'
+has 'once: a rank' "$(row 0 "${ranks[0]}" | xargs)" 'keeps 2.0 MiB 22.0 MiB 20.0 MiB 22.0 MiB 0 B until_the_end+'
 rows=$(tail -n +3 <<<"$out")
 PINTENSOR_DIR=$dir capture "$command" top --once
 is 'where PINTENSOR_DIR says' "$status $(tail -n +3 <<<"$out")" "0 $rows"

@@ -20,7 +20,8 @@ __all__ = ["PinnedLeak", "Mark", "Stats", "active", "mark", "no_leaks", "report"
 # As struct pintensor_stats in pintensor.h, all of them uint64_t.
 _FIELDS = (
     "live_blocks live_bytes live_locked cached_bytes peak_bytes peak_locked locked_bytes allocated_blocks "
-    "reused_blocks reclaimed_blocks misuses pageable_blocks registrations unregistrations mark_peak_bytes"
+    "reused_blocks reclaimed_blocks misuses pageable_blocks registrations unregistrations mark_peak_bytes "
+    "others_blocks others_bytes"
 ).split()
 
 

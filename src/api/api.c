@@ -274,7 +274,9 @@ void pintensor_get_stats(pintensor_stats *stats, size_t size)
                                 .reused_blocks = c->reused,
                                 .reclaimed_blocks = c->reclaimed,
                                 .pageable_blocks = c->pageable,
-                                .mark_peak_bytes = c->mark_peak_bytes};
+                                .mark_peak_bytes = c->mark_peak_bytes,
+                                .others_blocks = PT_GET(t->foreign.live),
+                                .others_bytes = PT_GET(t->foreign.live_bytes)};
         pt_driver_counts(&all.registrations, &all.unregistrations);
         for (uint32_t i = 0; i < atomic_load(&t->misuses); i++) {
             all.misuses += PT_GET(t->misuse[i].count);

@@ -26,6 +26,7 @@ enum { PT_AT_SIGNAL_REPORT, PT_AT_SIGNAL_LEAVE };
 enum { PT_SIGNAL_OFF, PT_SIGNAL_USR1, PT_SIGNAL_USR2 };
 enum { PT_VERBOSE_OFF, PT_VERBOSE_ON };
 enum { PT_TORCH_ON, PT_TORCH_OFF };
+enum { PT_SERVE_FRAMEWORKS, PT_SERVE_ALL };
 enum { PT_RECLAIM_DROP, PT_RECLAIM_FREE, PT_RECLAIM_EXIT };
 
 /* Reads `environment` (as environ). Complaints go to stderr. Called once, before any other thread of ours. */

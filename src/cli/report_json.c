@@ -2,11 +2,12 @@
 
 #include "base/dtype.h"
 #include "cli/report_escape.h"
+#include "report/beside.h"
 
 #include <inttypes.h>
 
 static const char *const states[] = {"ended", "running", "killed", "unknown"};
-static const char *const doors[] = {"c", "deepspeed", "torch"};
+static const char *const doors[] = {"c", "deepspeed", "torch", "cuda"};
 static const char *const kinds[] = {"twice", "interior", "foreign", "stale", "other manager"};
 
 static void name(FILE *out, const char *before, const char *value)
@@ -36,8 +37,44 @@ static double seconds(uint64_t ns)
     return (double)ns / 1e9;
 }
 
-static void process(FILE *out, const struct pt_model_process *p)
+static void amount(FILE *out, const char *word, uint64_t blocks, uint64_t bytes)
 {
+    fprintf(out, ",\"%s\":{\"blocks\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", word, blocks, bytes);
+}
+
+static void others_line(FILE *out, const struct pt_model_others_line *x)
+{
+    fprintf(out, x->site != 0 ? "{\"site\":\"%016" PRIx64 "\"" : "{\"site\":null", x->site);
+    fprintf(out, ",\"call\":\"%s\",\"pinned\":%" PRIu64, pt_beside_call(x->call), x->pinned);
+    amount(out, "live", x->live, x->live_bytes);
+    amount(out, "peak", x->peak, x->peak_bytes);
+    fputs("}", out);
+}
+
+static void others(FILE *out, const struct pt_model *m, uint32_t process)
+{
+    const struct pt_model_others *x = &m->process[process].others;
+    const char *before = "";
+    if (x->pinned == 0) {
+        return;
+    }
+    fprintf(out, ",\"others\":{\"pinned\":%" PRIu64 ",\"missed\":%" PRIu64, x->pinned, x->missed);
+    amount(out, "live", x->live, x->live_bytes);
+    fprintf(out, ",\"at_peak\":{\"blocks\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"pintensor\":%" PRIu64 "},\"lines\":[",
+            x->peak, x->peak_bytes, x->peak_ours);
+    for (uint32_t i = 0; i < m->others_lines; i++) {
+        if (m->others[i].process == process) {
+            fputs(before, out);
+            others_line(out, &m->others[i]);
+            before = ",";
+        }
+    }
+    fputs("]}", out);
+}
+
+static void process(FILE *out, const struct pt_model *m, uint32_t number)
+{
+    const struct pt_model_process *p = &m->process[number];
     name(out, "{\"file\":", p->path);
     name(out, ",\"program\":", p->program);
     name(out, ",\"host\":", p->host);
@@ -52,6 +89,7 @@ static void process(FILE *out, const struct pt_model_process *p)
     fprintf(out, ",\"blocks\":{\"allocated\":%" PRIu64 ",\"reused\":%" PRIu64 ",\"pageable\":%" PRIu64 "}",
             p->allocated, p->reused, p->pageable);
     words(out, &p->sum);
+    others(out, m, number);
     fputs("}", out);
 }
 
@@ -133,7 +171,7 @@ void pt_report_json(FILE *out, const struct pt_model *m, const struct pt_suppres
             PT_REPORT_JSON_VERSION, PINTENSOR_VERSION);
     for (uint32_t i = 0; i < m->processes; i++) {
         fputs(i > 0 ? ",\n" : "\n", out);
-        process(out, &m->process[i]);
+        process(out, m, i);
     }
     fputs("],\n\"misused\":[", out);
     for (uint32_t i = 0; i < m->misuses; i++) {

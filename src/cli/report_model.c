@@ -2,6 +2,7 @@
 
 #include "base/options.h"
 #include "ledger/counters.h"
+#include "ledger/foreign.h"
 #include "ledger/growth.h"
 #include "ledger/place.h"
 
@@ -193,21 +194,57 @@ static uint64_t known_id(uint32_t number)
     return number != 0 && pt_table_site_is(number) ? id_of(pt_table_site(number)) : 0;
 }
 
+static uint64_t known_site(struct pt_model *m, uint32_t number)
+{
+    uint64_t id = known_id(number);
+    if (id != 0) {
+        (void)site_of(m, pt_table_site(number)); /* where nothing was allocated, it is known for this alone */
+    }
+    return id;
+}
+
 static void add_misuse(struct pt_model *m, const struct pt_misuse *from)
 {
-    uint32_t numbers[] = {from->site, from->alloc_site, from->release_site};
-    for (unsigned i = 0; i < 3; i++) {
-        if (known_id(numbers[i]) != 0) {
-            (void)site_of(m, pt_table_site(numbers[i])); /* where nothing was allocated, it is known for this alone */
-        }
-    }
     m->misuse = pt_model_grow(m->misuse, m->misuses, sizeof *m->misuse);
     m->misuse[m->misuses++] = (struct pt_model_misuse){.process = m->processes - 1,
                                                        .kind = from->kind,
                                                        .times = from->count,
-                                                       .site = known_id(from->site),
-                                                       .alloc_site = known_id(from->alloc_site),
-                                                       .release_site = known_id(from->release_site)};
+                                                       .site = known_site(m, from->site),
+                                                       .alloc_site = known_site(m, from->alloc_site),
+                                                       .release_site = known_site(m, from->release_site)};
+}
+
+static void add_others_line(struct pt_model *m, const struct pt_foreign *from)
+{
+    struct pt_foreign_share peak = pt_foreign_at_peak(pt_table(), from);
+    if (from->pinned == 0) {
+        return;
+    }
+    m->others = pt_model_grow(m->others, m->others_lines, sizeof *m->others);
+    m->others[m->others_lines++] = (struct pt_model_others_line){.process = m->processes - 1,
+                                                                 .call = from->call,
+                                                                 .site = known_site(m, from->site),
+                                                                 .pinned = from->pinned,
+                                                                 .live = from->live,
+                                                                 .live_bytes = from->live_bytes,
+                                                                 .peak = peak.blocks,
+                                                                 .peak_bytes = peak.bytes};
+}
+
+static void add_others(struct pt_model *m)
+{
+    const struct pt_foreign_sum *f = &pt_table()->foreign;
+    m->process[m->processes - 1].others = (struct pt_model_others){.pinned = f->pinned,
+                                                                   .missed = f->missed,
+                                                                   .live = f->live,
+                                                                   .live_bytes = f->live_bytes,
+                                                                   .peak = f->peak,
+                                                                   .peak_bytes = f->peak_bytes,
+                                                                   .peak_ours = f->peak_ours};
+    for (uint32_t row = PT_FOREIGN_OTHER; row < f->rows; row++) {
+        struct pt_foreign line = pt_foreign_row(pt_table(), row);
+        add_others_line(m, &line);
+    }
 }
 
 void pt_model_add(struct pt_model *m, const struct pt_tables_one *one)
@@ -241,6 +278,7 @@ void pt_model_add(struct pt_model *m, const struct pt_tables_one *one)
     for (uint32_t i = 0; i < r->misuses; i++) {
         add_misuse(m, &r->misuse[i]);
     }
+    add_others(m);
 }
 
 /* ---- all of it ---- */

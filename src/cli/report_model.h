@@ -43,6 +43,17 @@ struct pt_model_site {
     struct pt_model_words sum;    /* over all processes */
 };
 
+/* What others pinned, served without us. */
+struct pt_model_others {
+    uint64_t pinned, missed, live, live_bytes, peak, peak_bytes, peak_ours;
+};
+
+struct pt_model_others_line {
+    uint32_t process, call; /* of enum pt_foreign_call */
+    uint64_t site;          /* its id; 0: unknown */
+    uint64_t pinned, live, live_bytes, peak, peak_bytes;
+};
+
 struct pt_model_process {
     char *path, *host, *program;
     int pid, rank; /* -1: none */
@@ -52,6 +63,7 @@ struct pt_model_process {
     uint64_t peak_asked, peak_locked, peak_stock, peak_pow2; /* when most was asked for */
     uint64_t allocated, reused, pageable;
     struct pt_model_words sum;
+    struct pt_model_others others;
 };
 
 struct pt_model_misuse {
@@ -64,7 +76,8 @@ struct pt_model {
     struct pt_model_site *site;
     struct pt_model_share *share; /* number 0 is none */
     struct pt_model_misuse *misuse;
-    uint32_t processes, sites, shares, misuses;
+    struct pt_model_others_line *others;
+    uint32_t processes, sites, shares, misuses, others_lines;
     uint32_t *slot, slots; /* sites by id, plus 1 */
 };
 

@@ -37,8 +37,8 @@ static struct size size_of(uint64_t bytes)
 static void print_row(FILE *out, const struct pt_watched *w)
 {
     static const char *const states[] = {"", "(ended)", "(killed, or ended by a crash)"};
-    fprintf(out, "%5d %8d %-15.15s %10s %10s %10s %10s  %s\n", w->rank, w->pid, w->program, size_of(w->live).text,
-            size_of(w->locked).text, size_of(w->cached).text, size_of(w->peak).text,
+    fprintf(out, "%5d %8d %-15.15s %10s %10s %10s %10s %10s  %s\n", w->rank, w->pid, w->program, size_of(w->live).text,
+            size_of(w->locked).text, size_of(w->cached).text, size_of(w->peak).text, size_of(w->others).text,
             w->state == PT_WATCHED_RUNS ? w->line : states[w->state]);
 }
 
@@ -66,8 +66,8 @@ static char *write_block(const struct pt_watched_all *w, size_t *running)
     }
     fprintf(out, "pintensor top %s: %zu running, live %s, locked %s\n", when, *running, size_of(live).text,
             size_of(locked).text);
-    fprintf(out, "%5s %8s %-15s %10s %10s %10s %10s  %s\n", "rank", "pid", "program", "live", "locked", "cached",
-            "peak", "top line");
+    fprintf(out, "%5s %8s %-15s %10s %10s %10s %10s %10s  %s\n", "rank", "pid", "program", "live", "locked", "cached",
+            "peak", "others", "top line");
     for (size_t i = 0; i < w->count; i++) {
         if (w->all[i].seen_running) {
             print_row(out, &w->all[i]);

@@ -91,6 +91,7 @@ static int look_at(struct pt_watched *w, int64_t now)
     w->cached = c->cached_locked;
     w->locked = bytes(c->live_locked) + w->cached;
     w->peak = c->peak_locked;
+    w->others = bytes(t.foreign.live_bytes);
     w->state = t.exit_ns != 0                                                ? PT_WATCHED_ENDED
                : pt_process_runs(t.pid, t.start_ticks) && is_here(w->fd, &t) ? PT_WATCHED_RUNS
                                                                              : PT_WATCHED_KILLED;

@@ -15,6 +15,7 @@ struct pt_watched {
     enum pt_watched_state state;
     int pid, rank;
     uint64_t live, locked, cached, peak; /* bytes; of all locked ones some are cached; peak is the most locked in use */
+    uint64_t others;                     /* bytes that others pin, served without us */
     char program[64], line[320];         /* the line that has most alive */
     int64_t looked_ms;                   /* when the line was looked for */
 };

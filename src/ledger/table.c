@@ -133,7 +133,8 @@ int pt_table_init(int rank)
 {
     struct map m = {.range = *pt_segments_range()};
     size_t exact = m.range.size - m.range.small;
-    size_t sites_at = pt_pages_up(sizeof(struct pt_table), PT_PAGE);
+    size_t foreign_at = pt_pages_up(sizeof(struct pt_table), 64);
+    size_t sites_at = pt_pages_up(foreign_at + PT_FOREIGN_MOST * sizeof(struct pt_foreign), PT_PAGE);
     size_t growth_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
     size_t strings_at = growth_at + pt_pages_up(SITES_MOST * sizeof(struct pt_growth), PT_PAGE);
     size_t records_at = strings_at + 2 * STRINGS_MOST;
@@ -168,6 +169,7 @@ int pt_table_init(int rank)
         .pid = (int32_t)getpid(),
         .rank = rank,
         .born_ns = (uint64_t)pt_started_ns(),
+        .foreign_at = foreign_at,
         .records_at = records_at,
         .sites_at = sites_at,
         .growth_at = growth_at,
@@ -178,6 +180,7 @@ int pt_table_init(int rank)
         .sites = 1,
         .strings = 1, /* offset 0 is the empty string */
         .strings_most = STRINGS_MOST,
+        .foreign = {.rows = PT_FOREIGN_OTHER + 1},
     };
     free_records = 0;
     current = m;

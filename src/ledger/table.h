@@ -22,7 +22,7 @@
 #define PT_PUT(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 #define PT_GET(field)        __atomic_load_n(&(field), __ATOMIC_RELAXED)
 
-enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_COUNT };
+enum pt_door { PT_DOOR_C, PT_DOOR_DEEPSPEED, PT_DOOR_TORCH, PT_DOOR_CUDA, PT_DOOR_COUNT };
 /* FLYING: dropped, and a device still uses it. HOLE: addresses of a chunk that are not locked. BUSY: somebody locks or
  * unlocks it just now, and it is his alone. */
 enum pt_state { PT_FREE, PT_LIVE, PT_CACHED, PT_FLYING, PT_HOLE, PT_BUSY };
@@ -134,13 +134,37 @@ struct pt_held_by {
     char words[240];
 };
 
+/* What others pin, served without us: foreign.h. `pinned`: calls ever; `live`: their memory that is pinned now. */
+enum pt_foreign_call { PT_FOREIGN_ALLOC, PT_FOREIGN_REGISTER };
+
+/* Row 0 is none; that of all others is what found no row of its own. */
+#define PT_FOREIGN_OTHER 1
+#define PT_FOREIGN_MOST  128
+
+/* One line's calls of one kind. */
+struct pt_foreign {
+    uint32_t site, call;
+    uint64_t pinned, live, live_bytes;
+    uint64_t peaks_seen, peak, peak_bytes; /* when most was pinned: pt_foreign_at_peak() */
+};
+
+/* All of them. `peak_*`: when most was pinned, by them and by us together, while they had something worth a word. */
+struct pt_foreign_sum {
+    _Atomic uint32_t rows; /* used ones, with row 0 */
+    uint32_t unused;
+    uint64_t pinned, missed; /* missed: more than there was room to tell apart, so they count for nothing else */
+    uint64_t live, live_bytes;
+    uint64_t peaks; /* how often the most rose */
+    uint64_t peak, peak_bytes, peak_ours;
+};
+
 struct pt_table {
     uint64_t magic;
     uint32_t version, header_size, record_size, site_size;
     int32_t pid, rank;
     uint64_t born_ns, exit_ns; /* when the program was started; 0: exit has not begun */
     uint64_t now_ns;           /* of the latest report */
-    uint64_t records_at, sites_at, growth_at, strings_at;
+    uint64_t foreign_at, records_at, sites_at, growth_at, strings_at;
     uint32_t records_most, sites_most;
     uint32_t other_site;    /* counts what came for rows that had been given to others meanwhile; 0: none so far */
     uint32_t doors_retired; /* bit i: a site of that door is no longer in the table */
@@ -156,6 +180,7 @@ struct pt_table {
     struct pt_misuse misuse[PT_MISUSE_MOST];
     _Atomic uint32_t held_bys;
     struct pt_held_by held_by[PT_HELD_BY_MOST];
+    struct pt_foreign_sum foreign;
 };
 
 /* Makes a table that somebody else wrote, and that was looked through, the one that is read here: table_load.h. */

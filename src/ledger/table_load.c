@@ -28,7 +28,10 @@ int pt_table_check_header(const struct pt_table *t, uint64_t len)
     }
     /* In this order: none lies over another. */
     bool whole =
-        t->sites_at >= sizeof *t && t->sites >= 1 && t->sites <= 1u << PT_SITE_BITS &&
+        t->foreign_at >= sizeof *t && t->foreign.rows > PT_FOREIGN_OTHER && t->foreign.rows <= PT_FOREIGN_MOST &&
+        lies_before(t->foreign_at, PT_FOREIGN_MOST, sizeof(struct pt_foreign), alignof(struct pt_foreign),
+                    t->sites_at) &&
+        t->sites >= 1 && t->sites <= 1u << PT_SITE_BITS &&
         lies_before(t->sites_at, t->sites, sizeof(struct pt_site), alignof(struct pt_site), t->growth_at) &&
         lies_before(t->growth_at, t->sites, sizeof(struct pt_growth), alignof(struct pt_growth), t->strings_at) &&
         t->strings >= 1 && lies_before(t->strings_at, t->strings, 1, 1, t->records_at) && t->records >= 1 &&
@@ -73,6 +76,12 @@ static void clean_misuse(const struct pt_table *t, struct pt_misuse *m)
     m->release_site = m->release_site < t->sites ? m->release_site : 0;
 }
 
+static void clean_foreign(const struct pt_table *t, struct pt_foreign *f)
+{
+    f->call = f->call == PT_FOREIGN_REGISTER ? PT_FOREIGN_REGISTER : PT_FOREIGN_ALLOC;
+    f->site = pt_site_row(f->site) < t->sites ? f->site : 0;
+}
+
 int pt_table_load_bytes(void *bytes, size_t len)
 {
     struct pt_table *t = bytes;
@@ -102,6 +111,10 @@ int pt_table_load_bytes(void *bytes, size_t len)
     }
     for (uint32_t i = 0; i < t->held_bys; i++) {
         pt_table_clean_strings(t->held_by[i].words, sizeof t->held_by[i].words);
+    }
+    struct pt_foreign *foreign = (struct pt_foreign *)((char *)bytes + t->foreign_at);
+    for (uint32_t i = 0; i < t->foreign.rows; i++) {
+        clean_foreign(t, &foreign[i]);
     }
     clean_string(t, &t->host);
     clean_string(t, &t->program);

@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "base/sandbox.h"
 #include "device/driver.h"
+#include "ledger/foreign.h"
 #include "life/held.h"
 #include "life/held_by.h"
 #include "life/job.h"
@@ -56,6 +57,7 @@ static int set_up(void)
         error = pt_table_init(pt_log_rank());
     }
     if (error == 0) {
+        pt_foreign_reset();
         pt_pool_reset();
         pt_managers_reset();
         pt_held_reset();

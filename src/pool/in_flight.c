@@ -36,14 +36,15 @@ void pt_in_flight_reset(void)
 
 /* ---- leaving ---- */
 
-static bool is_strict(void)
+/* What cudaFreeHost ends, nobody told the streams of: as with CUDA's own, all that the devices were given counts. */
+static bool is_strict(const struct pt_record *r)
 {
-    return pt_option(PT_OPTION_REUSE) == PT_REUSE_STRICT;
+    return r->door == PT_DOOR_CUDA || pt_option(PT_OPTION_REUSE) == PT_REUSE_STRICT;
 }
 
 bool pt_in_flight_holds(const struct pt_record *r)
 {
-    return r->uses != 0 || (r->flags & PT_CAPTURED) != 0 || (is_strict() && pt_driver_found());
+    return r->uses != 0 || (r->flags & PT_CAPTURED) != 0 || (is_strict(r) && pt_driver_found());
 }
 
 /* A block that a graph uses waits for nothing that comes. */
@@ -62,7 +63,7 @@ void pt_in_flight_depart(uint32_t number)
         return;
     }
     pt_stream_use_mark(r);
-    PT_PUT(r->born_ns, is_strict() ? atomic_fetch_add(&state.departures, 1) + 1 : 0);
+    PT_PUT(r->born_ns, is_strict(r) ? atomic_fetch_add(&state.departures, 1) + 1 : 0);
     atomic_fetch_add(&state.strict, r->born_ns > 0);
     atomic_fetch_add(&state.waiting, 1);
     uint32_t before = atomic_load_explicit(&state.arrived, memory_order_relaxed);

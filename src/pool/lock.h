@@ -3,7 +3,7 @@
  *
  * The order of all locks, here and nowhere else: the pool's lock; then one magazine's, or all of them (pt_drain_stop). A
  * thread's own magazine may be locked without the pool's lock, and nothing is taken under it then. Leaves: the
- * mutexes of gil_helper, site, site_store, code and background and, under jemalloc's locks, of segments. Around every call of jemalloc
+ * mutexes of gil_helper, site, site_store, code, foreign and background and, under jemalloc's locks, of segments. Around every call of jemalloc
  * arena's gate is held, shared. jemalloc, system calls that may take long, the driver, Python and libtorch are called without the
  * pool's lock. With --enable-debug it
  * is checked who holds the pool's lock. A leaf. */

@@ -179,7 +179,7 @@ void pt_magazine_release(struct pt_magazine *m, const struct pt_record *r)
 /* What keeps nobody but a later request of the same size from having the block. */
 static bool fits(const struct pt_record *r)
 {
-    return (r->flags & (PT_EXACT | PT_PAGEABLE | PT_DROPPED | PT_CAPTURED | PT_ALTERED)) == PT_EXACT && r->uses == 0 &&
+    return r->door != PT_DOOR_CUDA && (r->flags & (PT_EXACT | PT_PAGEABLE | PT_DROPPED | PT_CAPTURED | PT_ALTERED)) == PT_EXACT && r->uses == 0 &&
            r->locked <= BLOCK_MOST;
 }
 

@@ -164,7 +164,7 @@ static int take_part(const struct pt_birth *b, struct pt_block *out)
     if (number == 0) {
         int error = ENOMEM;
         pt_lock_leave();
-        number = pt_supply_make(need, spared, b->door == PT_DOOR_TORCH, &error);
+        number = pt_supply_make(need, spared, b->door == PT_DOOR_TORCH || b->door == PT_DOOR_CUDA, &error);
         if (number == 0) {
             return -error;
         }

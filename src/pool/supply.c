@@ -2,6 +2,7 @@
 
 #include "base/thread.h"
 #include "device/driver.h"
+#include "ledger/foreign.h"
 #include "ledger/table.h"
 #include "memory/limit.h"
 #include "memory/pages.h"
@@ -256,6 +257,9 @@ uint32_t pt_supply_make(size_t need, bool apart, bool for_device, int *error)
     int64_t begin = pt_thread_now();
     uint32_t number = make(need, apart, for_device, error);
     spent_ns += (uint64_t)(pt_thread_now() - begin);
+    if (pt_foreign_counts()) {
+        pt_foreign_look(pt_pin_bytes());
+    }
     return number;
 }
 

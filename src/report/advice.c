@@ -8,14 +8,17 @@ static const char *const advice[][PT_DOOR_COUNT] = {
                          [PT_DOOR_DEEPSPEED] =
                              "free_cpu_locked_tensor(t) when a tensor is done with, and clear the list or "
                              "cache that keeps it",
-                         [PT_DOOR_TORCH] = "clear the list, cache or closure that keeps these tensors"},
+                         [PT_DOOR_TORCH] = "clear the list, cache or closure that keeps these tensors",
+                         [PT_DOOR_CUDA] = "cudaFreeHost() each block when it is done with"},
     [PT_LOSS_RECLAIMED] = {[PT_DOOR_C] = "pintensor_free() before the last tensor on the block goes",
                            [PT_DOOR_DEEPSPEED] =
                                "free_cpu_locked_tensor(t) before the last reference to the tensor goes",
-                           [PT_DOOR_TORCH] = "keep the tensor until it is freed"},
+                           [PT_DOOR_TORCH] = "keep the tensor until it is freed",
+                           [PT_DOOR_CUDA] = "cudaFreeHost() when it is done with"},
     [PT_LOSS_HELD] = {[PT_DOOR_C] = "free it with pintensor_free() when it is done with",
                       [PT_DOOR_DEEPSPEED] = "free_cpu_locked_tensor(t) when it is done with",
-                      [PT_DOOR_TORCH] = "drop the variable, list or cache that keeps it"},
+                      [PT_DOOR_TORCH] = "drop the variable, list or cache that keeps it",
+                      [PT_DOOR_CUDA] = "cudaFreeHost() when it is done with"},
 };
 
 void pt_advice_add(struct pt_text *out, enum pt_loss loss, enum pt_door door)

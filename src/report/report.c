@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "base/thread.h"
 #include "report/advice.h"
+#include "report/beside.h"
 #include "report/headline.h"
 #include "report/sections.h"
 #include "report/turn.h"
@@ -65,7 +66,10 @@ unsigned pt_report_write(const struct pt_report *r, struct pt_text *out)
         pt_sections_peak(&e, out);
     }
     pt_sections_misused(r, out);
-    write_last_line(r, out);
+    pt_beside_write(out);
+    if (r->counters->allocated > 0) {
+        write_last_line(r, out);
+    }
     unsigned sections = sections_of(&e);
     pt_entries_end(&e);
     return sections;

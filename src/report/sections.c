@@ -13,7 +13,7 @@
 
 static void write_kind(struct pt_text *out, const struct pt_site *s)
 {
-    static const char *const doors[] = {"the C interface", "DeepSpeed's manager", "torch"};
+    static const char *const doors[] = {"the C interface", "DeepSpeed's manager", "torch", "cudaHostAlloc"};
     size_t size = pt_dtype_size(s->dtype);
     size = size > 0 ? size : 1;
     pt_text_add(out, "%s[%llu", pt_dtype_name(s->dtype), s->smallest / size);

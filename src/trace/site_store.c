@@ -1,6 +1,7 @@
 #include "trace/site_store.h"
 
 #include "ledger/counters.h"
+#include "ledger/foreign.h"
 #include "ledger/growth.h"
 #include "ledger/place.h"
 #include "pool/drain.h"
@@ -134,17 +135,20 @@ static bool fits(void)
 }
 
 /* Sites that the table tells of elsewhere; by row. */
-static uint8_t misused[ROWS];
+static uint8_t told_elsewhere[ROWS];
 
-static void mark_misused(void)
+static void mark_told_elsewhere(void)
 {
     struct pt_table *t = pt_table();
-    memset(misused, 0, sizeof misused);
+    memset(told_elsewhere, 0, sizeof told_elsewhere);
     for (uint32_t i = 0; i < atomic_load(&t->misuses); i++) {
         const uint32_t sites[] = {t->misuse[i].site, t->misuse[i].alloc_site, t->misuse[i].release_site};
         for (unsigned k = 0; k < sizeof sites / sizeof sites[0]; k++) {
-            misused[pt_site_row(sites[k])] = 1;
+            told_elsewhere[pt_site_row(sites[k])] = 1;
         }
+    }
+    for (uint32_t row = PT_FOREIGN_OTHER; row < atomic_load(&t->foreign.rows); row++) {
+        told_elsewhere[pt_site_row(pt_foreign_row(t, row).site)] = 1;
     }
 }
 
@@ -153,7 +157,7 @@ static bool can_go(uint32_t row)
 {
     const struct pt_site *s = pt_table_site(row);
     return row != pt_table()->other_site && s->last_ns != 0 && s->live == 0 && s->reclaimed == 0 && s->held == 0 &&
-           pt_counters_at_peak(&pt_table()->counters, s).blocks == 0 && misused[row] == 0;
+           pt_counters_at_peak(&pt_table()->counters, s).blocks == 0 && told_elsewhere[row] == 0;
 }
 
 /* Of those that can go the longest idle, about half of them. */
@@ -213,7 +217,7 @@ static uint32_t sort_out(void)
 {
     uint32_t rows = atomic_load(&pt_table()->sites), gone = 0;
     have_other_site();
-    mark_misused();
+    mark_told_elsewhere();
     uint64_t since = idle_since(rows);
     store.era++;
     store.free_rows = store.free_lines = 0;

@@ -12,6 +12,7 @@ enum { SITES = 8, RECORDS = 16, STRINGS = 1024 };
 
 static struct whole {
     struct pt_table table;
+    struct pt_foreign foreign[PT_FOREIGN_MOST];
     struct pt_site site[SITES] __attribute__((aligned(128)));
     struct pt_growth growth[SITES];
     char strings[STRINGS];
@@ -25,6 +26,7 @@ static void make_whole(void)
                                     .header_size = sizeof whole.table,
                                     .record_size = sizeof whole.record[0],
                                     .site_size = sizeof whole.site[0],
+                                    .foreign_at = offsetof(struct whole, foreign),
                                     .sites_at = offsetof(struct whole, site),
                                     .growth_at = offsetof(struct whole, growth),
                                     .strings_at = offsetof(struct whole, strings),
@@ -35,7 +37,11 @@ static void make_whole(void)
                                     .sites = SITES,
                                     .records = RECORDS,
                                     .strings = STRINGS,
-                                    .misuses = 2};
+                                    .misuses = 2,
+                                    .foreign = {.rows = 5, .peak_bytes = 5000, .peaks = 1, .missed = 3}};
+    for (unsigned i = PT_FOREIGN_OTHER; i < 5; i++) {
+        whole.foreign[i] = (struct pt_foreign){.site = i, .pinned = 9, .live = i, .live_bytes = 1 << i};
+    }
     memset(whole.strings + 1, 'a', STRINGS - 2);
     for (unsigned i = 0; i < RECORDS; i++) {
         whole.record[i] = (struct pt_record){.state = PT_LIVE, .site = i % SITES, .asked = 1 << i, .locked = 2 << i};

@@ -7,6 +7,7 @@
  *                        often this thread waited for the device, 'h' calls of cudaHostRegister that came here, 'l' how often
  *                        giving a registration back met work in flight, 'b' how many such calls are blocked now, 'd' how
  *                        often one of them held up a thread that had work for a stream
+ *                        'a' what the calls that allocate host memory have given out and not been given back
  *   fake_holds(p, len)   whether exactly this range is registered
  *   fake_within(p, len)  whether one registration covers it, as a copy needs
  *   fake_stream(device)  a stream; what it is given is done when fake_run(stream) is called, not before
@@ -53,6 +54,14 @@ static struct {
 } held[MOST];
 static int resets[DEVICES], any_reset; /* then a program's books may differ from the driver's */
 static size_t held_count, ever, through_the_runtime;
+
+/* Host memory that this library has allocated itself. */
+static void *own[1024];
+static size_t own_count;
+
+/* What a program has registered by the runtime. */
+static void *programs[16];
+static size_t program_count;
 
 /* Work on a stream is numbered; a copy remembers what it has to read. */
 static struct stream {
@@ -130,6 +139,7 @@ size_t fake_count(char what)
                    : what == 'l' ? met
                    : what == 'b' ? blocked
                    : what == 'd' ? held_up
+                   : what == 'a' ? own_count
                                  : through_the_runtime;
     pthread_mutex_unlock(&mutex);
     return count;
@@ -697,6 +707,69 @@ int cuCtxSynchronize(void)
     return error;
 }
 
+/* ---- host memory of its own; the driver's functions and the runtime's differ in their names alone ---- */
+
+static int alloc_host(void **p, size_t bytes, unsigned flags)
+{
+    int error = flags > 7 ? INVALID_VALUE : OK;
+    *p = NULL;
+    pthread_mutex_lock(&mutex);
+    if (error == OK && bytes > 0) {
+        error = own_count == sizeof own / sizeof own[0] || posix_memalign(p, 4096, bytes) != 0 ? OUT_OF_MEMORY : OK;
+        if (error == OK) {
+            own[own_count++] = *p;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+    return error;
+}
+
+static int free_host(void *p)
+{
+    size_t i = 0;
+    pthread_mutex_lock(&mutex);
+    while (i < own_count && own[i] != p) {
+        i++;
+    }
+    int error = stopped ? DEINITIALIZED : p != NULL && i == own_count ? INVALID_VALUE : OK;
+    if (error == OK && i < own_count) {
+        own[i] = own[--own_count];
+        free(p);
+    }
+    pthread_mutex_unlock(&mutex);
+    return error;
+}
+
+int cuMemHostAlloc(void **p, size_t bytes, unsigned flags)
+{
+    return alloc_host(p, bytes, flags);
+}
+
+int cuMemAllocHost_v2(void **p, size_t bytes)
+{
+    return alloc_host(p, bytes, 0);
+}
+
+int cuMemFreeHost(void *p)
+{
+    return free_host(p);
+}
+
+int cudaHostAlloc(void **p, size_t bytes, unsigned flags)
+{
+    return alloc_host(p, bytes, flags);
+}
+
+int cudaMallocHost(void **p, size_t bytes)
+{
+    return alloc_host(p, bytes, 0);
+}
+
+int cudaFreeHost(void *p)
+{
+    return free_host(p);
+}
+
 /* ---- the runtime: it counts, answers, and copies later ---- */
 
 static int copy_later(void *to, const void *from, size_t bytes, struct stream *s)
@@ -768,11 +841,20 @@ int cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_p
 int cudaHostRegister(void *p, size_t len, unsigned flags)
 {
     through_the_runtime++;
-    return fake_within(p, 1) ? ALREADY_REGISTERED : len == 4242 && flags == 7 ? 77 : OK;
+    int error = fake_within(p, 1) ? ALREADY_REGISTERED : len == 4242 && flags == 7 ? 77 : OK;
+    if (error == OK) {
+        programs[program_count++ % (sizeof programs / sizeof programs[0])] = p;
+    }
+    return error;
 }
 
 int cudaHostUnregister(void *p)
 {
+    int known = fake_within(p, 1);
     through_the_runtime++;
-    return fake_within(p, 1) ? OK : NOT_REGISTERED;
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0] && p != NULL && !known; i++) {
+        known = programs[i] == p;
+        programs[i] = known ? NULL : programs[i];
+    }
+    return known ? OK : NOT_REGISTERED;
 }

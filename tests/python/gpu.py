@@ -22,7 +22,7 @@ class Stats(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in
                 ("live_blocks", "live_bytes", "live_locked", "cached_bytes", "peak_bytes", "peak_locked", "locked_bytes",
                  "allocated_blocks", "reused_blocks", "reclaimed_blocks", "misuses", "pageable_blocks", "registrations",
-                 "unregistrations")]
+                 "unregistrations", "mark_peak_bytes", "others_blocks", "others_bytes")]
 
 
 manager = None
@@ -331,6 +331,62 @@ def doors():
         torch.zeros(1, device="cuda")
     except RuntimeError as error:
         print("pending:", error)
+
+
+def allocate(size, flags=0):
+    """By cudaHostAlloc, as a library that is linked with the runtime calls it."""
+    p = ctypes.c_void_p()
+    error = libc.cudaHostAlloc(ctypes.byref(p), ctypes.c_size_t(size), ctypes.c_uint(flags))
+    return error, p
+
+
+def device_pointer(p):
+    there = ctypes.c_void_p()
+    error = runtime().cudaHostGetDevicePointer(ctypes.byref(there), p, 0)
+    return there.value if error == 0 else None
+
+
+def others():
+    """What others pin is counted, and theirs."""
+    torch = context()
+    unpin(pin(MIB))
+    before = stats().others_bytes
+    rt = torch.cuda.cudart()
+    foreign = torch.empty(8 * MIB, dtype=torch.uint8)
+    errors = [int(rt.cudaHostRegister(foreign.data_ptr(), 8 * MIB, 0)), int(rt.cudaHostRegister(foreign.data_ptr(), 8 * MIB, 0))]
+    is_so("torch's binding registers: counted once, the second is refused", errors == [0, 712] and stats().others_bytes - before == 8 * MIB)
+    error, p = allocate(16 * MIB)
+    is_so("cudaHostAlloc is counted, and CUDA's own", error == 0 and stats().others_bytes - before == 24 * MIB
+          and not libc.pintensor_is_managed(p, ctypes.c_size_t(1)) and device_pointer(p) == p.value)
+    pin(64 * MIB)
+    is_so("our own registrations are not", stats().others_bytes - before == 24 * MIB)
+    is_so("they go", int(rt.cudaHostUnregister(foreign.data_ptr())) == 0 and libc.cudaFreeHost(p) == 0 and stats().others_bytes == before)
+    is_so("and no more", libc.cudaFreeHost(ctypes.c_void_p(foreign.data_ptr())) != 0 and stats().others_bytes == before)
+    runtime().cudaGetLastError()
+
+
+def served():
+    """PINTENSOR_SERVE=all."""
+    torch = context()
+    for flags in 0, 1, 2, 3, 4:
+        error, p = allocate(16 * MIB, flags)
+        seen = ctypes.c_uint(0)
+        told = runtime().cudaHostGetFlags(ctypes.byref(seen), p)
+        print(f"flags {flags}: cudaHostGetFlags answers {told}, {seen.value}")
+        ours = bool(libc.pintensor_is_managed(p, ctypes.c_size_t(16 * MIB)))
+        is_so(f"flags {flags}: whose it is, and its address", error == 0 and ours == (flags != 4) and device_pointer(p) == p.value
+              and memory_type(p.value) == 1)
+        is_so(f"flags {flags}: freed, once", libc.cudaFreeHost(p) == 0 and libc.cudaFreeHost(p) != 0)
+        runtime().cudaGetLastError()
+    _, p = allocate(64 * MIB)
+    host = torch.frombuffer((ctypes.c_uint8 * (64 * MIB)).from_address(p.value), dtype=torch.uint8).fill_(7)
+    device = torch.zeros(64 * MIB, dtype=torch.uint8, device="cuda")
+    torch.cuda._sleep(500_000_000)
+    device.copy_(host, non_blocking=True)
+    libc.cudaFreeHost(p)
+    is_so("it is free when the device is done", torch.cuda.current_stream().query())
+    _, again = allocate(64 * MIB)
+    is_so("and used again", again.value == p.value and bool((device == 7).all()))
 
 
 def capture():
