@@ -191,6 +191,7 @@ START_TEST(sizes_that_grow_cost_few_registrations)
     climb(climbs[_i].kept);
     uint64_t peak = stats().peak_locked;
     ck_assert_uint_le(stats().registrations, climbs[_i].registrations);
+    ck_assert(comes_down_to(peak + peak / 2 + 4 * MIB, 5000));
 }
 END_TEST
 
