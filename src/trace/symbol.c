@@ -39,35 +39,40 @@ const char *pt_symbol_short_path(const char *file)
     return file;
 }
 
-/* "_ZN3foo3barEv" as "foo::bar"; anything more involved stays as it is. */
+/* Adds n bytes to the len that out has; what does not fit is cut off. */
+static size_t append(char *out, size_t size, size_t len, const char *s, size_t n)
+{
+    n = n < size - 1 - len ? n : size - 1 - len;
+    memcpy(out + len, s, n);
+    out[len + n] = '\0';
+    return len + n;
+}
+
+/* "_ZN3foo3barEv" as "foo::bar"; anything more involved stays as it is. In `out` alone: a thread's stack may be small. */
 static void plain_name(const char *symbol, char *out, size_t size)
 {
     const char *s = symbol;
-    struct pt_text t;
-    pt_text_init(&t, out, size, -1);
+    size_t used = 0;
     if (strncmp(s, "_ZN", 3) == 0) {
         s += 3;
         s += *s == 'K';
         while (*s >= '1' && *s <= '9') {
             size_t len = 0;
-            while (*s >= '0' && *s <= '9') {
+            while (*s >= '0' && *s <= '9' && len < size) {
                 len = len * 10 + (size_t)(*s++ - '0');
             }
-            char part[PT_SYMBOL_MOST];
-            if (len >= sizeof part || strlen(s) < len) {
+            if (len >= size || strnlen(s, len) < len) {
                 break;
             }
-            memcpy(part, s, len);
-            part[len] = '\0';
-            pt_text_add(&t, t.len > 0 ? "::%s" : "%s", part);
+            used = append(out, size, used, "::", used > 0 ? 2 : 0);
+            used = append(out, size, used, s, len);
             s += len;
         }
-        if (t.len > 0 && (*s == 'E' || *s == 'C' || *s == 'D')) {
+        if (used > 0 && (*s == 'E' || *s == 'C' || *s == 'D')) {
             return;
         }
-        pt_text_init(&t, out, size, -1);
     }
-    pt_text_add(&t, "%s", symbol);
+    append(out, size, 0, symbol, strlen(symbol));
 }
 
 /* Of the program the linker tells no path, but libc its name. */
