@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define KIB            1024u
@@ -266,6 +267,18 @@ static bool machine_has(size_t len)
 bool pt_pressure_room(size_t len)
 {
     return len < PT_PRESSURE_LOOK || pt_sandbox_entered() || (machine_has(len) && full_level(len) == NULL);
+}
+
+/* File pages that the kernel is about to move stand in no list of their cgroup for as long, and pass for used. */
+bool pt_pressure_await_room(size_t len)
+{
+    for (int looks = 0; looks < 3; looks++) {
+        if (pt_pressure_room(len)) {
+            return true;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    return pt_pressure_room(len);
 }
 
 uint64_t pt_pressure_total(void)

@@ -224,7 +224,7 @@ static bool may_have(size_t need)
 
 static uint32_t make(size_t need, bool apart, bool for_device, int *error)
 {
-    if (!pt_pressure_room(need)) {
+    if (!pt_pressure_await_room(need)) {
         *error = ENOSPC;
         return 0;
     }
