@@ -52,6 +52,69 @@ START_TEST(a_purge_gives_back_what_is_free)
 }
 END_TEST
 
+START_TEST(the_region_freed_last_serves_the_next_of_its_class)
+{
+    start();
+    for (size_t size = 16, before = 0; size <= PT_ARENA_SLAB_MOST; size += 16) {
+        size_t usable, again;
+        void *p = pt_arena_small(size, 16, &usable), *other = pt_arena_small(size, 16, &again);
+        ck_assert_ptr_ne(p, other);
+        if (usable != before) {
+            memset(p, 1, usable);
+            pt_arena_small_free(p);
+            void *smaller = before > 0 ? pt_arena_small(before, 16, &again) : NULL;
+            ck_assert_ptr_ne(smaller, p);
+            ck_assert_ptr_eq(pt_arena_small(usable, 16, &again), p);
+            ck_assert_uint_eq(again, usable);
+            pt_arena_small_free(p);
+        }
+        before = usable;
+    }
+}
+END_TEST
+
+START_TEST(a_region_that_is_not_aligned_enough_serves_not)
+{
+    start();
+    enum { BLOCKS = 64 };
+    void *p[BLOCKS], *odd = NULL;
+    size_t usable;
+    for (unsigned i = 0; i < BLOCKS; i++) { /* classes of 320 bytes lie at multiples of 64 */
+        p[i] = pt_arena_small(320, 64, &usable);
+        odd = (uintptr_t)p[i] % 4096 != 0 ? p[i] : odd;
+    }
+    pt_arena_small_free(odd);
+    ck_assert_uint_eq((uintptr_t)pt_arena_small(320, 4096, &usable) % 4096, 0);
+}
+END_TEST
+
+START_TEST(one_lies_in_no_two_hands)
+{
+    start();
+    size_t usable;
+    void *a = pt_arena_small(100, 64, &usable), *b = pt_arena_small(100, 64, &usable);
+    pt_arena_small_free(a);
+    pt_arena_small_free(b);
+    void *c = pt_arena_small(100, 64, &usable), *d = pt_arena_small(100, 64, &usable);
+    ck_assert_ptr_ne(c, d);
+}
+END_TEST
+
+START_TEST(a_purge_gives_them_back)
+{
+    start();
+    size_t usable;
+    for (size_t size = 64; size <= PT_ARENA_SLAB_MOST; size = usable + 1) {
+        pt_arena_small_free(pt_arena_small(size, 64, &usable));
+    }
+    size_t full = vmlck();
+    ck_assert_uint_ge(full, 256 * KIB);
+    pt_arena_small_purge();
+    ck_assert_uint_le(vmlck(), full / 4);
+    ck_assert_uint_eq(vmlck(), pt_segments_small_locked());
+}
+END_TEST
+
 START_TEST(no_memory_can_be_locked_no_block)
 {
     start();
@@ -97,6 +160,10 @@ int main(int argc, char **argv)
     TCase *tests = tcase_create("arena");
     tcase_add_test(tests, small_blocks_lie_in_locked_memory_as_aligned_as_asked);
     tcase_add_test(tests, a_purge_gives_back_what_is_free);
+    tcase_add_test(tests, the_region_freed_last_serves_the_next_of_its_class);
+    tcase_add_test(tests, a_region_that_is_not_aligned_enough_serves_not);
+    tcase_add_test(tests, one_lies_in_no_two_hands);
+    tcase_add_test(tests, a_purge_gives_them_back);
     tcase_add_test(tests, no_memory_can_be_locked_no_block);
     tcase_add_test(tests, malloc_conf_has_no_effect);
     return suite_run("arena", tests);

@@ -3,6 +3,7 @@
 #include "base/thread.h"
 #include "memory/pages.h"
 #include "memory/segments.h"
+#include "memory/spares.h"
 
 #include <errno.h>
 #include <jemalloc/jemalloc.h>
@@ -166,6 +167,7 @@ static void wake_on_a_large_stack(void)
 
 int pt_arena_init(void)
 {
+    pt_spares_init();
     wake_on_a_large_stack();
     int error = create(&state.arena);
     if (error == 0) {
@@ -229,20 +231,40 @@ static void *allocate(size_t size, int flags)
 void *pt_arena_small(size_t size, size_t align, size_t *usable)
 {
     int flags = MALLOCX_ARENA(state.arena) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
-    void *p = allocate(size, flags);
-    *usable = p != NULL ? nallocx(size, flags) : 0;
+    *usable = nallocx(size, flags);
+    void *p = pt_spares_take(*usable, align);
+    p = p != NULL ? p : allocate(size, flags);
+    *usable = p != NULL ? *usable : 0;
     return p;
 }
 
-void pt_arena_small_free(void *p)
+static void release(void *p)
 {
     enter();
     dallocx(p, MALLOCX_ARENA(state.arena) | MALLOCX_TCACHE_NONE);
     leave();
 }
 
+void pt_arena_small_free(void *p)
+{
+    enter();
+    size_t usable = sallocx(p, 0);
+    leave();
+    if (usable > PT_ARENA_SLAB_MOST || !pt_spares_put(p, usable)) {
+        release(p);
+    }
+}
+
+static void release_spares(void)
+{
+    for (void *p; (p = pt_spares_take_any()) != NULL;) {
+        release(p);
+    }
+}
+
 void pt_arena_small_decay(void)
 {
+    release_spares();
     enter();
     (void)mallctlbymib(state.decay, state.mib_len, NULL, NULL, NULL, 0);
     leave();
@@ -251,6 +273,7 @@ void pt_arena_small_decay(void)
 
 void pt_arena_small_purge(void)
 {
+    release_spares();
     enter();
     (void)mallctlbymib(state.purge, state.mib_len, NULL, NULL, NULL, 0);
     leave();
