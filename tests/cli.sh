@@ -150,7 +150,7 @@ is 'nothing is left behind' "$(echo pintensor-job-*)" 'pintensor-job-*'
 if [[ -n $torch_python && -n $ops_019 ]] && lockable 32; then
     quiet_report -- "$torch_python" "$pythons/lifetime.py" "$ops_019" leaks
     is 'a job that loses memory' "$(said)" "pintensor: after the run: 1 of 1 process that pinned memory here lost some, 585.9 KiB in all
-  (pid N, lifetime.py): 585.9 KiB at 1 site
+  (pid N, lifetime.py): 585.9 KiB at 1 site: $pythons/lifetime.py:48  new
   next: less /dev/null"
 fi
 
