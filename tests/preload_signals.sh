@@ -48,7 +48,7 @@ ends 'a signal to a thread of 16 KiB' "$work/signals" 'small thread' 15
 ends 'a signal to a thread that was cancelled' "$work/signals" cancelled 15
 ends 'a stack that is overrun, with an alternate one of 8 KiB' "$work/signals" overrun
 ends 'a handler that cleans up and goes back to the default' "$work/signals" 'default again' 15
-ends 'a signal that comes a hundred times' "$work/signals" several 15
+rounds=$((15 * rounds)) ends 'a signal that comes a hundred times, to five threads' "$work/signals" several 15
 
 python_ends() { # NAME SIGNAL STATEMENT…
     ends "$1" "$python" -c "

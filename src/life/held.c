@@ -13,8 +13,10 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
-#define QUICK_MOST ((size_t)64 << 20) /* bytes that are unlocked at the end: a millisecond or two */
+#define QUICK_MOST    ((size_t)64 << 20) /* bytes that are unlocked at the end: a millisecond or two */
+#define COUNTING_MOST 120                /* ms that another thread's count is waited for, which itself waits for a lock */
 
 /* Python tells that it exits before it takes modules apart, which frees what sits in globals; whether the process ends
  * with it shows later. What was held then counts, if it does. */
@@ -106,21 +108,43 @@ void pt_held_look_end(struct pt_held_look *look)
     }
 }
 
+static void judge(void)
+{
+    pt_growth_judge_all(pt_table_site(0), atomic_load(&pt_table()->sites), pt_table_now());
+    atomic_store(&counted, true);
+}
+
 static void snapshot(void)
 {
     pt_magazine_close();
     pt_background_stop(); /* a device's driver goes away before our destructor runs */
     pt_table()->exit_ns = pt_table()->now_ns = pt_table_now();
     count_held();
-    pt_growth_judge_all(pt_table_site(0), atomic_load(&pt_table()->sites), pt_table_now());
-    atomic_store(&counted, true);
+    judge();
     pt_python_gone();
+}
+
+/* Another thread is at it; or this one was, and a signal came: then nobody finishes it but this. */
+static void await_count(void)
+{
+    for (unsigned ms = 0; ms < COUNTING_MOST && !atomic_load(&counted); ms++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    if (!atomic_load(&counted)) {
+        pt_counters_count_held(pt_table_site(0), atomic_load(&pt_table()->sites));
+        judge();
+    }
 }
 
 void pt_held_begin(void)
 {
-    if (pt_owner_owns_strictly() && atomic_exchange(&stage, ENDS) == RUNNING) {
+    if (!pt_owner_owns_strictly()) {
+        return;
+    }
+    if (atomic_exchange(&stage, ENDS) == RUNNING) {
         snapshot();
+    } else {
+        await_count();
     }
 }
 

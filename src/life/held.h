@@ -31,7 +31,8 @@ struct pt_held_look {
 void pt_held_look(struct pt_held_look *look);
 void pt_held_look_end(struct pt_held_look *look);
 
-/* Exit begins: what is alive now is held. Usable in abort(); later calls do nothing. */
+/* Exit begins: what is alive now is held, and counted when this returns, whichever thread began. Usable in abort() and in a
+ * signal handler; later calls do nothing. */
 void pt_held_begin(void);
 
 /* Python begins to exit: what is alive now is held, if the process ends with it. When it has, and the program makes another

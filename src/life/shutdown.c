@@ -17,7 +17,7 @@
 /* Nanoseconds that the way out waits: for other processes that report to the same place, for readers, and for those of
  * stderr where the file took nothing. Together less than two seconds. */
 #define TURN_PATIENCE    800000000
-#define REPORT_PATIENCE  900000000
+#define REPORT_PATIENCE  800000000
 #define INSTEAD_PATIENCE 200000000
 #define WRITING_MOST     1950 /* ms that another thread's report is waited for */
 
