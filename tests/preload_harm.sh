@@ -38,6 +38,12 @@ for how in early late; do
     is "a program that may do nothing but allocate, $how: it ends" "$status" 3
     has 'and has a report' "$err" '1,000 of 1,001 blocks'
 done
+run timeout 60 "$work/sandbox" thread
+is 'the first block, by another thread' "$status" 3
+# SIGSYS would end it for a look at the limits, or for raising one.
+capture limited $((2 << 20)):$((4 << 20)) env LD_PRELOAD="$preload" timeout 60 "$work/sandbox" refused
+is 'more than may be locked: an error' "$status" 3
+has 'with what can be said' "$out" 'cannot lock 1.0 GiB more memory'
 run env PINTENSOR_IDLE=1 PINTENSOR_REPORT="$work/sandbox.txt" timeout 60 "$work/sandbox" late
 is 'the same with a report in a file' "$status" 3
 has 'which is there' "$(cat "$work/sandbox.txt" 2>&1)" '1,000 of 1,001 blocks'

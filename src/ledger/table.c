@@ -151,6 +151,7 @@ int pt_table_init(int rank)
     m.extents = books.extents.base;
     table_base = base;
     pt_table_file_begin((int)getpid(), rank);
+    bool begun = pt_table_file_whole();
     pt_book_over(&books.header, base, sites_at, open_part);
     pt_book_over(&books.sites, base + sites_at, growth_at - sites_at, open_part);
     pt_book_over(&books.growths, base + growth_at, strings_at - growth_at, open_part);
@@ -181,14 +182,18 @@ int pt_table_init(int rank)
         .strings = 1, /* offset 0 is the empty string */
         .strings_most = STRINGS_MOST,
         .foreign = {.rows = PT_FOREIGN_OTHER + 1},
+        .cut_short = begun && !pt_table_file_whole(),
     };
     free_records = 0;
     current = m;
     pt_table_records = record_of(&current, 0);
     pt_table_growths = (struct pt_growth *)((char *)current.table + growth_at);
     sign(current.table);
-    if (pt_table_file_whole()) {
+    if (begun) {
         watch(current.table);
+    }
+    if (current.table->cut_short != 0) { /* parts of it lie in the file all the same */
+        pt_table_file_remove();
     }
     return 0;
 }

@@ -9,8 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,17 +18,18 @@ static struct {
     bool asked, full;
 } state;
 
+static char path[PT_PATH_MOST];
+
 /* DIR/HOST-PID-SECONDS.table: the seconds tell a process from an earlier one of the same number. */
 static int make(const char *pattern, int pid, int rank)
 {
-    static char path[PT_PATH_MOST];
     struct pt_text t;
     pt_text_init(&t, path, sizeof path, -1);
     pt_path_add(&t, pattern, pid, rank);
-    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+    pt_text_add(&t, "/");
+    if (!pt_path_make_directories(path)) {
         return -errno;
     }
-    pt_text_add(&t, "/");
     pt_path_add_host(&t);
     pt_text_add(&t, "-%d-%llu.table", pid, (uint64_t)time(NULL));
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
@@ -65,6 +64,11 @@ bool pt_table_file_map(void *p, size_t len, off_t offset)
             pt_option_text(PT_OPTION_DIR), -error);
     }
     return error == 0;
+}
+
+void pt_table_file_remove(void)
+{
+    (void)unlink(path);
 }
 
 bool pt_table_file_whole(void)

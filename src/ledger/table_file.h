@@ -16,6 +16,9 @@ bool pt_table_file_map(void *p, size_t len, off_t offset);
 /* Whether there is one, and all that was asked for is in it. */
 bool pt_table_file_whole(void);
 
+/* There was no room for what a reader needs at least. */
+void pt_table_file_remove(void);
+
 /* In a forked child. */
 void pt_table_file_forget(void);
 

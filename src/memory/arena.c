@@ -1,5 +1,6 @@
 #include "memory/arena.h"
 
+#include "base/sandbox.h"
 #include "base/thread.h"
 #include "memory/pages.h"
 #include "memory/segments.h"
@@ -156,11 +157,11 @@ static void *wake(void *unused)
 }
 
 /* jemalloc's first call takes 8 KiB of stack, all others less than 2. A thread that is not the first may have a small one, and
- * another does it for it. */
+ * another does it for it, unless the program may be killed for a thread. */
 static void wake_on_a_large_stack(void)
 {
     pthread_t other;
-    if (syscall(SYS_gettid) != getpid() && pt_thread_start(&other, wake, NULL)) {
+    if (syscall(SYS_gettid) != getpid() && !pt_sandbox_entered() && pt_thread_start(&other, wake, NULL)) {
         (void)pthread_join(other, NULL);
     }
 }
@@ -222,7 +223,7 @@ static void *allocate(size_t size, int flags)
     leave();
     pthread_t thread;
     q.got = NULL;
-    if (pt_thread_start(&thread, ask, &q)) {
+    if (!pt_sandbox_entered() && pt_thread_start(&thread, ask, &q)) {
         pthread_join(thread, NULL);
     }
     return q.got != NULL && is_ours(q.got) ? q.got : NULL;

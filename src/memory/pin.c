@@ -34,7 +34,7 @@ void pt_pin_reset(void)
 static bool raise_soft_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == limit.rlim_max) {
+    if (pt_sandbox_entered() || getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == limit.rlim_max) {
         return false;
     }
     limit.rlim_cur = limit.rlim_max;
@@ -160,9 +160,11 @@ void pt_pin_explain(size_t len, int error, struct pt_text *out)
     struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
     struct rlimit space = {RLIM_INFINITY, RLIM_INFINITY};
     uint64_t locked_kib = 0, mapped_kib = 0, most_mappings = 65530;
-    (void)getrlimit(RLIMIT_MEMLOCK, &limit);
-    (void)getrlimit(RLIMIT_AS, &space);
     size_t mappings = 0;
+    if (!pt_sandbox_entered()) {
+        (void)getrlimit(RLIMIT_MEMLOCK, &limit);
+        (void)getrlimit(RLIMIT_AS, &space);
+    }
     if (pt_sandbox_may_open()) {
         (void)pt_text_proc_number("/proc/self/status", "VmLck", &locked_kib);
         (void)pt_text_proc_number("/proc/self/status", "VmSize", &mapped_kib);

@@ -106,6 +106,27 @@ static uint32_t ask_now_and_then(struct pt_stack *s)
     return site;
 }
 
+/* *once: the site is not to be remembered for this stack. */
+static __attribute__((noinline)) uint32_t here_in_python(struct pt_stack *s, enum pt_python_gil gil, bool keyed, bool may_wait,
+                                                         bool *once)
+{
+    struct pt_python_frame frames[PT_FRAMES_MOST];
+    uint32_t site;
+    s->frames = frames;
+    if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
+        return complete(pt_python_thread_state(), s);
+    }
+    *once = true;
+    if (gil == PT_PYTHON_RELEASED && may_wait && !keyed) {
+        return ask_now_and_then(s);
+    }
+    if (gil == PT_PYTHON_HELD || !may_wait || !ask(s, &site)) {
+        return pt_stack_site(s); /* of its native caller alone: the next time it may be told */
+    }
+    *once = false;
+    return site;
+}
+
 static uint32_t here(const void *caller, bool may_wait)
 {
     struct pt_stack s;
@@ -113,21 +134,13 @@ static uint32_t here(const void *caller, bool may_wait)
     uint64_t key = pt_stack_key(&s);
     uint32_t site = 0;
     /* Where there is no Python the native caller is all there is to know. */
-    bool keyed = pt_frames_key(&key) || pt_python_gil() == PT_PYTHON_NONE;
+    bool keyed = pt_frames_key(&key) || pt_python_gil() == PT_PYTHON_NONE, once = false;
     if (keyed && (site = pt_key_cache_find(&state.known, key)) != 0) {
         return site;
     }
     enum pt_python_gil gil = pt_python_gil();
-    if (gil == PT_PYTHON_NONE) {
-        site = pt_stack_site(&s);
-    } else if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
-        site = complete(pt_python_thread_state(), &s);
-    } else if (gil == PT_PYTHON_RELEASED && may_wait && !keyed) {
-        return ask_now_and_then(&s);
-    } else if (gil == PT_PYTHON_HELD || !may_wait || !ask(&s, &site)) {
-        return pt_stack_site(&s); /* of its native caller alone: the next time it may be told */
-    }
-    if (keyed && s.lasts) {
+    site = gil == PT_PYTHON_NONE ? pt_stack_site(&s) : here_in_python(&s, gil, keyed, may_wait, &once);
+    if (keyed && !once && s.lasts) {
         pt_key_cache_enter(&state.known, key, site);
     }
     return site;

@@ -69,6 +69,7 @@ void pt_stack_begin(struct pt_stack *s, const void *caller)
     s->caller = caller;
     s->thread = 0;
     s->count = 0;
+    s->frames = NULL;
     s->lasts = true;
     s->native_count = native_frames(s);
 }

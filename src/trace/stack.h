@@ -14,7 +14,7 @@ struct pt_stack {
     uint32_t thread; /* 0: the one that enters it */
     unsigned count, native_count;
     bool lasts; /* its code is watched (code.h): what is remembered by its keys stays true */
-    struct pt_python_frame frames[PT_FRAMES_MOST]; /* empty if nobody could read them */
+    struct pt_python_frame *frames; /* room for PT_FRAMES_MOST, where there is Python: a thread of none may have no stack for it */
     void *native[PT_STACK_NATIVE_MOST];
 };
 

@@ -1,11 +1,13 @@
 /* A program that forbids itself all but what a loop of allocations needs, and is killed for anything else: sandbox HOW.
  * What is freed waits, and the program ends. HOW: "late": once it has pinned, so that a thread is there that gives what
  * waits back; "early": before; "closes": late, and it has closed what it does not know, and has a file of its own under
- * every number, whose name is printed first. */
+ * every number, whose name is printed first; "thread": early, and the first block is made by a thread that is not the first;
+ * "refused": late, and more is asked for than may be locked. */
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pintensor.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -20,8 +22,7 @@
 static const int allowed[] = {
     /* memory and threads */
     SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_brk, SYS_mlock, SYS_mlock2, SYS_munlock, SYS_futex, SYS_gettid,
-    SYS_getpid, SYS_exit, SYS_exit_group, SYS_sched_yield, SYS_rseq, SYS_set_robust_list, SYS_membarrier, SYS_prlimit64,
-    SYS_getrandom,
+    SYS_getpid, SYS_exit, SYS_exit_group, SYS_sched_yield, SYS_rseq, SYS_set_robust_list, SYS_membarrier, SYS_getrandom,
     /* open files */
     SYS_read, SYS_write, SYS_pread64, SYS_lseek, SYS_fstat, SYS_newfstatat, SYS_poll, SYS_close,
     /* time and signals */
@@ -75,9 +76,52 @@ static bool come_and_go(pintensor_manager manager, unsigned times)
     return fine;
 }
 
+static pthread_barrier_t sandboxed;
+
+static void *first_block(void *fine)
+{
+    pintensor_block b;
+    pthread_barrier_wait(&sandboxed);
+    *(bool *)fine = pintensor_alloc(pintensor_manager_create(), 100, &b) == 0;
+    return NULL;
+}
+
+static int by_a_thread(void)
+{
+    pthread_t t;
+    bool fine = false;
+    pthread_barrier_init(&sandboxed, NULL, 2);
+    if (pthread_create(&t, NULL, first_block, &fine) != 0 || allow_only_these() != 0) {
+        return 97;
+    }
+    pthread_barrier_wait(&sandboxed);
+    pthread_join(t, NULL);
+    return fine ? 3 : 96;
+}
+
+static int refused(void)
+{
+    pintensor_manager manager = pintensor_manager_create();
+    pintensor_block b;
+    if (pintensor_alloc(manager, 65536, &b) != 0 || allow_only_these() != 0) {
+        return 97;
+    }
+    if (pintensor_alloc(manager, (size_t)1 << 30, &b) == 0) {
+        return 96;
+    }
+    puts(pintensor_last_error());
+    return 3;
+}
+
 int main(int argc, char **argv)
 {
     bool early = strcmp(argv[argc - 1], "early") == 0;
+    if (strcmp(argv[argc - 1], "thread") == 0) {
+        return by_a_thread();
+    }
+    if (strcmp(argv[argc - 1], "refused") == 0) {
+        return refused();
+    }
     pintensor_manager manager = early ? 0 : pintensor_manager_create();
     if (!early && !come_and_go(manager, 1)) {
         return 98;
