@@ -63,6 +63,8 @@ leaves 'small threads'
 is 'threads of 16 KiB' "$status" 0
 leaves 'first block in a small thread'
 is 'a first block in one of them' "$status" 0
+capture env -i LD_PRELOAD="$preload" prlimit --stack=16384 "$work/leaves" pins
+is 'a first block where all stacks are of 16 KiB' "$status" 0
 leaves 'exit on a small stack'
 is '_exit() on an alternate stack of 8 KiB' "$status $(reports_in "$err")" '42 1'
 leaves 'abort on a small stack'

@@ -10,9 +10,12 @@
 #include <jemalloc/jemalloc.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+#define STACK_ENOUGH 65536
 
 /* Ours alone: jemalloc is linked statically with every name hidden, so a jemalloc that the program uses is
  * another one. No retained-extent growth (our hooks decide how much to lock ahead), no thread caches (they
@@ -156,12 +159,19 @@ static void *wake(void *unused)
     return unused;
 }
 
-/* jemalloc's first call takes 8 KiB of stack, all others less than 2. A thread that is not the first may have a small one, and
- * another does it for it, unless the program may be killed for a thread. */
+/* A thread that is not the first may have a stack of 16 KiB, and a limit may leave the first one no more. */
+static bool may_have_a_small_stack(void)
+{
+    struct rlimit stack;
+    return syscall(SYS_gettid) != getpid() || (getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur < STACK_ENOUGH);
+}
+
+/* jemalloc's first call takes 8 KiB of stack, all others less than 2. Another thread does it where that may be too much, unless
+ * the program may be killed for a thread. */
 static void wake_on_a_large_stack(void)
 {
     pthread_t other;
-    if (syscall(SYS_gettid) != getpid() && !pt_sandbox_entered() && pt_thread_start(&other, wake, NULL)) {
+    if (!pt_sandbox_entered() && may_have_a_small_stack() && pt_thread_start(&other, wake, NULL)) {
         (void)pthread_join(other, NULL);
     }
 }
