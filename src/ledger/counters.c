@@ -146,11 +146,12 @@ void pt_counters_copy(const struct pt_counters *from, struct pt_counters *to)
 
 void pt_counters_held(struct pt_site *s, const struct pt_record *r)
 {
-    uint64_t born = PT_GET(r->born_ns);
-    PT_PUT(s->oldest_ns, s->held == 0 || born < s->oldest_ns ? born : s->oldest_ns);
-    PT_PUT(s->held, s->held + 1);
-    PT_PUT(s->held_bytes, s->held_bytes + PT_GET(r->asked));
-    PT_PUT(s->held_locked, s->held_locked + PT_GET(r->locked));
+    /* At the end others may still enter sites: nobody stops them. */
+    uint64_t born = PT_GET(r->born_ns), oldest = PT_GET(s->oldest_ns), held = PT_GET(s->held);
+    PT_PUT(s->oldest_ns, held == 0 || born < oldest ? born : oldest);
+    PT_PUT(s->held, held + 1);
+    PT_PUT(s->held_bytes, PT_GET(s->held_bytes) + PT_GET(r->asked));
+    PT_PUT(s->held_locked, PT_GET(s->held_locked) + PT_GET(r->locked));
 }
 
 void pt_counters_count_held(struct pt_site *all, uint32_t sites)
@@ -170,7 +171,7 @@ void pt_counters_count_held(struct pt_site *all, uint32_t sites)
     }
     for (uint32_t number = 0; number < sites; number++) {
         struct pt_site *s = &all[number];
-        uint64_t kept = s->held + PT_GET(s->reclaimed), made = PT_GET(s->allocated);
+        uint64_t kept = PT_GET(s->held) + PT_GET(s->reclaimed), made = PT_GET(s->allocated);
         PT_PUT(s->freed, made > kept ? made - kept : 0); /* without the lock they may be of different moments */
     }
 }

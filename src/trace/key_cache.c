@@ -13,7 +13,8 @@ uint32_t pt_key_cache_find(const struct pt_key_cache *c, uint64_t key)
 {
     size_t at = place_of(key);
     for (size_t i = 0; i < 2; i++) {
-        uint64_t entry = atomic_load_explicit(&c->places[at ^ i], memory_order_relaxed);
+        /* The site's row is filled before its number is entered here. */
+        uint64_t entry = atomic_load_explicit(&c->places[at ^ i], memory_order_acquire);
         if (entry >> 32 == key >> 32 && entry != 0) {
             uint32_t site = (uint32_t)(entry & SITE);
             return pt_table_site_is(site) ? site : 0;
