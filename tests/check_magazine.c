@@ -10,7 +10,6 @@
 
 #define SIZE (64 * KIB)
 
-/* As a thread that met others at the guard. */
 /* It hangs in a child that was forked beside threads. */
 #if defined __has_feature
 #if __has_feature(thread_sanitizer)
@@ -18,6 +17,7 @@
 #endif
 #endif
 
+/* As a thread that met others at the guard. */
 static void start(void)
 {
     manager = manager != 0 ? manager : pintensor_manager_create();
