@@ -56,9 +56,9 @@ long_asan() {
 # A race is ours if it happens in our own code. jemalloc and Check are not built with it, so what they lock is not seen. Left out:
 # check_locks, which stands in for pthread_mutex_lock() itself, and suites that fork beside threads, in which it hangs.
 # detect_deadlocks: it knows 64 locks a thread, and all magazines together have more; --enable-debug checks the order of ours.
-# die_after_fork: Check runs each test in a child.
+# die_after_fork: Check runs each test in a child. check_dlpack counts mappings, of which the sanitizer makes its own.
 long_tsan() {
-    local suite ours=0 suites=(tests/check_{counters,magazine,block,sites,api,dlpack}) options
+    local suite ours=0 suites=(tests/check_{counters,magazine,block,sites,api,limit}) options
     long_build tsan '-fsanitize=thread' "${suites[@]}" || return
     options="exitcode=0 die_after_fork=0 detect_deadlocks=0 log_path=$PWD/race"
     rm -f race.*
