@@ -16,7 +16,7 @@ static inline pintensor_stats stats(void)
     return s;
 }
 
-static inline pintensor_block alloc(size_t bytes)
+static inline __attribute__((always_inline)) pintensor_block alloc(size_t bytes)
 {
     pintensor_block b;
     if (pintensor_alloc(manager, bytes, &b) != 0) {

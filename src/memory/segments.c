@@ -23,12 +23,15 @@
 static struct {
     pthread_mutex_t mutex; /* guards all that is not atomic; taken under jemalloc's locks */
     char *base;
-    char *locked;   /* the SMALL region is locked up to here, holes excepted */
-    uint8_t *page;  /* what each page of the SMALL region is: the book's */
+    /* The SMALL region is locked up to here, holes excepted. Written with the mutex; the end of the process reads it
+     * without, since whoever has the mutex may never let go. */
+    _Atomic(char *) locked;
+    uint8_t *page; /* what each page of the SMALL region is: the book's */
     struct pt_book book;
     size_t holes;   /* separate runs of HOLE pages */
     bool registers; /* what was locked last is a chunk */
     _Atomic size_t small_locked;
+    _Atomic size_t small_spare; /* written with the mutex, read without: the budget must not wait for a lock */
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 enum { USED = PT_PAGE_USED, FREE = PT_PAGE_FREE, HOLE = PT_PAGE_HOLE };
@@ -47,12 +50,14 @@ int pt_segments_init(void)
         return -ENOMEM;
     }
     pthread_mutex_init(&state.mutex, NULL); /* in a forked child another thread may have held it */
-    state.base = state.locked = range->base;
+    state.base = range->base;
+    state.locked = range->base;
     state.page = state.book.base;
     pt_small_chunk_init(range->base, state.page, chunks.base);
     state.holes = 0;
     state.registers = false;
     atomic_store(&state.small_locked, 0);
+    atomic_store(&state.small_spare, 0);
     return 0;
 }
 
@@ -89,7 +94,7 @@ static void unlock_ahead(char *next)
         if (!pt_pin_release(next, len)) {
             return;
         }
-        state.locked -= len;
+        state.locked = next;
         atomic_fetch_sub(&state.small_locked, len);
     }
 }
@@ -172,6 +177,7 @@ void *pt_segments_take_small(size_t size, size_t align)
     if (p != NULL) {
         pt_windows_take(p + size);
     }
+    atomic_store(&state.small_spare, state.registers ? (size_t)(state.locked - pt_windows_next()) : 0);
     pthread_mutex_unlock(&state.mutex);
     return p;
 }
@@ -372,7 +378,7 @@ bool pt_segments_joined(const void *border)
 
 size_t pt_segments_small_spare(void)
 {
-    return state.registers ? (size_t)(state.locked - pt_windows_next()) : 0;
+    return atomic_load(&state.small_spare);
 }
 
 size_t pt_segments_small_locked(void)

@@ -34,8 +34,8 @@ static struct {
     struct region region[2];
     struct pt_book book;
     _Atomic uint8_t *page; /* the book's */
-    size_t opened;
-    size_t lowest; /* no huge page of the EXACT region below is free */
+    _Atomic size_t opened; /* written with the mutex of `segments`, read without */
+    size_t lowest;         /* no huge page of the EXACT region below is free */
 } state;
 
 static char *reserve_range(size_t largest, size_t *size)

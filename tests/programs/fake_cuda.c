@@ -687,7 +687,12 @@ int cuEventQuery(void *event)
     const struct event *e = event;
     int error = may_call("an event asked outside of relaxed capture mode");
     call_once(&when_asked);
-    return error != OK ? error : e->stream == NULL ? OK : e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
+    pthread_mutex_lock(&mutex); /* what was done by then is seen by who asks */
+    if (error == OK && e->stream != NULL) {
+        error = e->captured ? CAPTURED_EVENT : e->stream->done >= e->number ? OK : NOT_READY;
+    }
+    pthread_mutex_unlock(&mutex);
+    return error;
 }
 
 int cuCtxSynchronize(void)
