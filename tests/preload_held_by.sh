@@ -36,4 +36,7 @@ has 'but the report is there' "$err" 'HELD'
 # More objects than can be looked at in no time at all do no harm, and the answer is the same.
 run "$torch_python" "$pythons/held_by.py" many 200000
 has 'among many objects' "$err" 'held by __main__.cache -> list[12] -> Tensor (768.0 KiB in 12 blocks)'
+run env PINTENSOR_REFERRERS=1 "$torch_python" "$pythons/held_by.py" many 4000000
+is 'more objects than there is time for: status' "$status" 0
+is 'and it says so once' "$(grep -o 'held by .*' <<<"$err")" 'held by what was not found within 1 s (768.0 KiB in 12 blocks)'
 finish

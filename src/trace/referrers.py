@@ -326,12 +326,13 @@ def find(raw, seconds):
             for (site, _), (steps, blocks, bytes_) in groups.items()
         ]
         return "\n".join(line for _, line in sorted(lines, key=lambda line: -line[0]))
-    except Late:
+    except Late:  # said once, of the site with the most
         late = {}
         for begin, end, site in rows:
-            blocks, size = late.get(site, (0, 0))
-            late[site] = blocks + 1, size + end - begin
-        return "\n".join(f"{s}\t{n}\t{b}\twhat was not found within {seconds} s" for s, (n, b) in late.items())
+            size, blocks, _ = late.get(site, (0, 0, site))
+            late[site] = size + end - begin, blocks + 1, site
+        size, blocks, site = max(late.values())
+        return f"{site}\t{blocks}\t{size}\twhat was not found within {seconds} s"
     finally:
         if walk is not None:
             walk.__dict__.clear()
