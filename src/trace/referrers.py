@@ -41,6 +41,7 @@ class Walk:
 
     def __init__(self, seconds):
         self.end = monotonic() + seconds
+        self.late = False  # the way up was not gone to its end
         self.heap = gc.get_objects()
         self.node = {}  # id: object
         self.kept = []  # of frames
@@ -147,7 +148,7 @@ class Walk:
         return None
 
     def climb(self, start, levels=10):
-        """From what is held up to roots, a level at a time, until each has one."""
+        """From what is held up to roots, a level at a time, until each has one, or for as long as there is time."""
         frontier, left = set(start), set(start)
         for _ in range(levels):
             for number in frontier:
@@ -157,7 +158,11 @@ class Walk:
             frontier -= set(self.root)
             if not (left - set(self.ways())) or not frontier:
                 break
-            frontier = self.referrers(frontier)
+            try:
+                frontier = self.referrers(frontier)
+            except Late:
+                self.late = True
+                break
         return self.ways()
 
     def ways(self):
@@ -288,7 +293,7 @@ def tell(rows, found, walk, via):
         if block in seen:
             continue
         steps = walk.chain(number, via) if number in via else None
-        if steps is None and walk.up.get(number):  # somebody has it, of whom no name is known
+        if steps is None and not walk.late and walk.up.get(number):  # somebody has it, of whom no name is known
             top, below = walk.up[number][0], number
             steps = [walk.step(top, below)[:3], (type(walk.node[number]).__name__,) * 3]
         seen.add(block)
@@ -308,31 +313,28 @@ def tell(rows, found, walk, via):
 
 
 def find(raw, seconds):
-    """A line for each way: the site, blocks, bytes and the words, those with the most bytes first."""
+    """A line for each way: the site, blocks, bytes and the words, those with the most bytes first. Of what there was no time for, one."""
     if not hasattr(sys.modules.get("torch"), "Tensor"):
         return ""
     collecting = gc.isenabled()
     gc.disable()
-    walk = None
+    walk, found = None, {}
+    late = f"what was not found within {seconds} s"
     try:
         rows, look = finder(memoryview(raw).cast("Q").tolist())
         walk = Walk(seconds)
-        walk.look_at_modules()
-        found = walk.tensors(look)
-        walk.look_at_frames()
+        try:
+            walk.look_at_modules()
+            found = walk.tensors(look)
+            walk.look_at_frames()
+        except Late:
+            walk.late, found = True, {}
         groups = tell(rows, found, walk, walk.climb(found) if found else {})
-        lines = [
-            (bytes_, f"{site}\t{blocks}\t{bytes_}\t{' -> '.join(s[0] for s in steps) if steps else CXX}")
-            for (site, _), (steps, blocks, bytes_) in groups.items()
-        ]
-        return "\n".join(line for _, line in sorted(lines, key=lambda line: -line[0]))
-    except Late:  # said once, of the site with the most
-        late = {}
-        for begin, end, site in rows:
-            size, blocks, _ = late.get(site, (0, 0, site))
-            late[site] = size + end - begin, blocks + 1, site
-        size, blocks, site = max(late.values())
-        return f"{site}\t{blocks}\t{size}\twhat was not found within {seconds} s"
+        told, missing = [], []
+        for (site, _), (steps, blocks, bytes_) in groups.items():
+            words = " -> ".join(s[0] for s in steps) if steps else late if walk.late else CXX
+            (told if steps or not walk.late else missing).append((bytes_, f"{site}\t{blocks}\t{bytes_}\t{words}"))
+        return "\n".join(line for _, line in sorted(told + sorted(missing)[-1:], key=lambda line: -line[0]))
     finally:
         if walk is not None:
             walk.__dict__.clear()
