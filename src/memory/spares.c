@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 /* Four classes for each power of two, as jemalloc has them, up to 64 KiB. */
-#define CLASSES 64
+#define CLASSES     64
 #define USABLE_MOST ((size_t)1 << (CLASSES / 4))
 static _Atomic(void *) spare[CLASSES];
 
@@ -43,7 +43,8 @@ bool pt_spares_put(void *p, size_t usable)
 void *pt_spares_take_any(void)
 {
     for (unsigned i = 0; i < CLASSES; i++) {
-        void *p = atomic_load_explicit(&spare[i], memory_order_relaxed) != NULL ? atomic_exchange(&spare[i], NULL) : NULL;
+        void *p =
+            atomic_load_explicit(&spare[i], memory_order_relaxed) != NULL ? atomic_exchange(&spare[i], NULL) : NULL;
         if (p != NULL) {
             return p;
         }

@@ -1,6 +1,6 @@
-/* The small regions that were freed last, one of each size class, kept for the next request. jemalloc would give an empty slab
- * back and make it anew for each block of a program that has one at a time, which takes longer than all the rest of a cycle.
- * No lock: a region belongs to whoever takes it out of its place. */
+/* The small regions that were freed last, one of each size class, kept for the next request. jemalloc would give an
+ * empty slab back and make it anew for each block of a program that has one at a time, which takes longer than all the
+ * rest of a cycle. No lock: a region belongs to whoever takes it out of its place. */
 #ifndef PT_SPARES_H
 #define PT_SPARES_H
 
