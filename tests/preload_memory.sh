@@ -96,6 +96,19 @@ if mkdir "$group" 2>/dev/null; then
         has 'it says how much that is' "$out" 'its cgroup may have 96.0 MiB, of which '
         in_cgroup "$group/below" "$work/memory" asks 64 "$work/file" 80
         is 'file cache is free' "$status $out" '0 pinned'
+        # Who reads a cgroup's numbers while those below it change leaves the next reader numbers that are 2 s old.
+        (while :; do : <"$group/memory.stat" && cat "$group/memory.stat"; done) >/dev/null &
+        reader=$!
+        for _ in 1 2 3; do
+            in_cgroup "$group/below" "$work/memory" asks 64 "$work/file" 80
+            is 'file cache that its cgroup is not told of yet is free' "$status $out" '0 pinned'
+        done
+        mkdir "$group/beside"
+        in_cgroup "$group/beside" "$work/memory" asks 1 "$work/file" 80
+        in_cgroup "$group/below" "$work/memory" asks 64
+        is 'so is that of others in the cgroup above' "$status $out" '0 pinned'
+        kill "$reader"
+        rmdir "$group/beside"
     else
         echo '# no cgroup with a limit can be made here'
     fi

@@ -5,6 +5,7 @@
 #include "memory/pages.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -13,6 +14,9 @@
 #define KIB            1024u
 #define FILE_NAME_MOST 40
 #define LEVELS_MOST    8
+#define NS_A_SECOND    UINT64_C(1000000000)
+#define LATE_NS        (5 * NS_A_SECOND / 2) /* the kernel sums up every 2 s */
+#define AGAIN_NS       (10 * NS_A_SECOND)
 
 /* How the two versions of cgroups call things. */
 static const struct names {
@@ -24,18 +28,20 @@ static const struct names {
                  "memory.usage_in_bytes", "total_active_file", "total_inactive_file", "total_active_anon",
                  "total_inactive_anon", "memory.memsw.none", "memory.memsw.none"}};
 
-/* A cgroup with a limit. */
+/* A cgroup with a limit, or the process's own below those. What a level lies in follows it. */
 struct level {
     const struct names *names;
+    bool limited;
     struct pt_kept most, high, used, stat, swap_most, swap_used;
 };
 
-/* Written once. */
+/* Written once, but for `waited_ns`: when somebody last waited for room in vain; 0: nobody did. */
 static struct {
     struct pt_kept memory, zones;
     struct level level[LEVELS_MOST];
     unsigned levels;
     bool grows; /* memory is added to the machine as it is used */
+    _Atomic uint64_t waited_ns;
 } state;
 
 /* ---- finding them ---- */
@@ -77,18 +83,31 @@ static void keep(struct pt_kept *f, char *folder, const char *file)
     folder[len] = '\0';
 }
 
-/* One with a limit is kept. In version 1 none is a number beyond all memory. */
-static void keep_level(const struct names *names, char *folder)
+/* In version 1 no limit is a number beyond all memory. */
+static bool is_limit(const struct pt_kept *f)
+{
+    uint64_t bytes;
+    return pt_kept_file_number(f, "", &bytes) && bytes >> 60 == 0;
+}
+
+static void close_level(struct level *l)
+{
+    pt_kept_close(&l->most);
+    pt_kept_close(&l->high);
+    pt_kept_close(&l->used);
+    pt_kept_close(&l->stat);
+    pt_kept_close(&l->swap_most);
+    pt_kept_close(&l->swap_used);
+}
+
+static void keep_level(const struct names *names, char *folder, bool own)
 {
     struct level l = {.names = names};
-    uint64_t bytes;
     keep(&l.most, folder, names->most);
     keep(&l.high, folder, names->high);
-    bool limited = (pt_kept_file_number(&l.most, "", &bytes) && bytes >> 60 == 0) ||
-                   (pt_kept_file_number(&l.high, "", &bytes) && bytes >> 60 == 0);
-    if (!limited || state.levels == LEVELS_MOST) {
-        pt_kept_close(&l.most);
-        pt_kept_close(&l.high);
+    l.limited = is_limit(&l.most) || is_limit(&l.high);
+    if (!(l.limited || own) || state.levels == LEVELS_MOST) {
+        close_level(&l);
         return;
     }
     keep(&l.used, folder, names->used);
@@ -98,10 +117,12 @@ static void keep_level(const struct names *names, char *folder)
     state.level[state.levels++] = l;
 }
 
-/* A limit may lie on any level, up to the root of what is mounted, which in a container is a cgroup like others. */
+/* A limit may lie on any level, up to the root of what is mounted, which in a container is a cgroup like others. The
+ * process's own tells nothing where no level has one. */
 static void keep_levels(const struct names *names)
 {
     static char folder[1024]; /* one thread sets up, and its stack may be small */
+    unsigned first = state.levels;
     struct pt_text t;
     pt_text_init(&t, folder, sizeof folder, -1);
     pt_text_add(&t, "%s", names->mount);
@@ -109,8 +130,11 @@ static void keep_levels(const struct names *names)
         return;
     }
     while (strlen(folder) >= strlen(names->mount)) {
-        keep_level(names, folder);
+        keep_level(names, folder, state.levels == first);
         *strrchr(folder, '/') = '\0';
+    }
+    if (state.levels == first + 1 && !state.level[first].limited) {
+        close_level(&state.level[--state.levels]);
     }
 }
 
@@ -169,13 +193,27 @@ static uint64_t less(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-/* Bytes in use, without the page cache, which the kernel gives up by itself. */
-static bool read_usage(const struct level *l, uint64_t *used)
+/* The kernel is behind with the sums over a level and those below it, by up to 2 s and any amount: it takes changes
+ * below for counted that it has not passed on (memcg_rstat_updated). So what a level below has stands for it too. */
+static uint64_t page_cache(unsigned level)
 {
-    if (!pt_kept_file_number(&l->used, "", used)) {
+    uint64_t cache = 0;
+    for (unsigned i = 0; i <= level; i++) {
+        const struct level *l = &state.level[i];
+        uint64_t its = number_of(&l->stat, l->names->active_file) + number_of(&l->stat, l->names->inactive_file);
+        cache = l->names == state.level[level].names && its > cache ? its : cache;
+    }
+    return cache;
+}
+
+/* Bytes in use, without the page cache, which the kernel gives up by itself. */
+static bool read_usage(unsigned level, uint64_t *used)
+{
+    const struct level *l = &state.level[level];
+    if (!l->limited || !pt_kept_file_number(&l->used, "", used)) {
         return false;
     }
-    *used = less(*used, number_of(&l->stat, l->names->active_file) + number_of(&l->stat, l->names->inactive_file));
+    *used = less(*used, page_cache(level));
     return true;
 }
 
@@ -196,7 +234,7 @@ bool pt_pressure_high(void)
     }
     for (unsigned i = 0; i < state.levels; i++) {
         const struct level *l = &state.level[i];
-        if (read_usage(l, &used) && ((pt_kept_file_number(&l->most, "", &most) && short_of(used, most)) ||
+        if (read_usage(i, &used) && ((pt_kept_file_number(&l->most, "", &most) && short_of(used, most)) ||
                                      (pt_kept_file_number(&l->high, "", &most) && short_of(used, most)))) {
             return true;
         }
@@ -234,10 +272,11 @@ static uint64_t room_at_most(uint64_t room)
     return least(room + less(present, managed) * PT_PAGE, present * PT_PAGE);
 }
 
-static uint64_t room_of_level(const struct level *l)
+static uint64_t room_of_level(unsigned level)
 {
+    const struct level *l = &state.level[level];
     uint64_t used, most, swap_most;
-    if (!pt_kept_file_number(&l->most, "", &most) || most >> 60 != 0 || !read_usage(l, &used)) {
+    if (!pt_kept_file_number(&l->most, "", &most) || most >> 60 != 0 || !read_usage(level, &used)) {
         return UINT64_MAX;
     }
     uint64_t swap = swappable(&l->stat, l->names->active, l->names->inactive, 1);
@@ -247,15 +286,14 @@ static uint64_t room_of_level(const struct level *l)
     return less(most, used) + swap;
 }
 
-/* The cgroup that has no room for it, or NULL. */
-static const struct level *full_level(size_t len)
+/* The first cgroup that has no room for it; state.levels: none. */
+static unsigned full_level(size_t len)
 {
-    for (unsigned i = 0; i < state.levels; i++) {
-        if (len > room_of_level(&state.level[i])) {
-            return &state.level[i];
-        }
+    unsigned level = 0;
+    while (level < state.levels && len <= room_of_level(level)) {
+        level++;
     }
-    return NULL;
+    return level;
 }
 
 static bool machine_has(size_t len)
@@ -266,19 +304,41 @@ static bool machine_has(size_t len)
 
 bool pt_pressure_room(size_t len)
 {
-    return len < PT_PRESSURE_LOOK || pt_sandbox_entered() || (machine_has(len) && full_level(len) == NULL);
+    return len < PT_PRESSURE_LOOK || pt_sandbox_entered() || (machine_has(len) && full_level(len) == state.levels);
 }
 
-/* File pages that the kernel is about to move stand in no list of their cgroup for as long, and pass for used. */
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * NS_A_SECOND + (uint64_t)t.tv_nsec;
+}
+
+/* Only a cgroup's numbers come late, and only what it could ever have is worth the wait. A job that asks for less and
+ * less until it gets some waits once. */
+static bool may_be_late(size_t len)
+{
+    uint64_t before = atomic_load(&state.waited_ns);
+    return machine_has(len) && len <= pt_pressure_total() + number_of(&state.memory, "SwapFree") * KIB &&
+           (before == 0 || now_ns() - before > AGAIN_NS);
+}
+
 bool pt_pressure_await_room(size_t len)
 {
-    for (int looks = 0; looks < 3; looks++) {
+    if (pt_pressure_room(len)) {
+        return true;
+    }
+    if (!may_be_late(len)) {
+        return false;
+    }
+    for (uint64_t begin = now_ns(); now_ns() - begin < LATE_NS;) {
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
         if (pt_pressure_room(len)) {
             return true;
         }
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
-    return pt_pressure_room(len);
+    atomic_store(&state.waited_ns, now_ns());
+    return false;
 }
 
 uint64_t pt_pressure_total(void)
@@ -294,13 +354,13 @@ uint64_t pt_pressure_total(void)
 
 void pt_pressure_explain(size_t len, struct pt_text *out)
 {
-    const struct level *l = full_level(len);
-    if (l != NULL) {
+    unsigned full = full_level(len);
+    if (full < state.levels) {
         pt_text_add(
             out,
             "its cgroup may have %B, of which %B are free, file cache included. Give it more: `docker run --memory`, "
             "`MemoryMax=` in a systemd unit, `#SBATCH --mem` for Slurm",
-            (size_t)number_of(&l->most, ""), (size_t)room_of_level(l));
+            (size_t)number_of(&state.level[full].most, ""), (size_t)room_of_level(full));
     } else {
         pt_text_add(out, "the machine has %B of memory, of which %B are available. Ask for less, or end what holds it",
                     (size_t)number_of(&state.memory, "MemTotal") * KIB,
