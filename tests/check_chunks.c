@@ -31,7 +31,7 @@ START_TEST(a_new_chunk_is_one_busy_part)
         ck_assert(found_at(base) == number && found_at(base + 5 * MIB - 1) == number);
         ck_assert(found_at(base - 1) == 0 && found_at(base + 5 * MIB) == 0);
     }
-    ck_assert(pt_chunks_unused() == 0 && pt_chunks_take_unused(0) == 0 && pt_chunks_take_oldest(UINT64_MAX) == 0);
+    ck_assert(pt_chunks_unused() == 0 && pt_chunks_take_unused(0) == 0 && pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX) == 0);
 }
 END_TEST
 
@@ -91,8 +91,8 @@ START_TEST(what_is_left_of_a_part_waits_as_long_as_it_did)
     pt_chunks_give(p[0], true, 1234);
     pt_chunks_take(p[0], PT_PAGE);
     ck_assert_uint_eq(part(part(p[0])->after)->born_ns, 1234);
-    ck_assert_uint_eq(pt_chunks_take_oldest(1233), 0);
-    ck_assert_uint_ne(pt_chunks_take_oldest(1234), 0);
+    ck_assert_uint_eq(pt_chunks_take_oldest(1233, SIZE_MAX), 0);
+    ck_assert_uint_ne(pt_chunks_take_oldest(1234, SIZE_MAX), 0);
 }
 END_TEST
 
@@ -132,7 +132,7 @@ START_TEST(a_joined_part_waits_since_the_later_and_names_no_site)
     pt_chunks_give(p[1], true, 50);
     ck_assert(part(p[0])->born_ns == 100 && part(p[0])->site == 0 && part(p[0])->release_site == 0);
     pt_chunks_give(p[2], true, 200);
-    ck_assert(part(p[0])->born_ns == 200 && pt_chunks_take_oldest(199) == 0);
+    ck_assert(part(p[0])->born_ns == 200 && pt_chunks_take_oldest(199, SIZE_MAX) == 0);
 }
 END_TEST
 
@@ -271,13 +271,13 @@ START_TEST(the_mlocked_part_that_waits_longest_goes)
     pt_chunks_give(p[5], true, 10);
     pt_chunks_give(p[1], true, 20);
     pt_chunks_give(p[3], true, 30);
-    ck_assert_uint_eq(pt_chunks_take_oldest(9), 0);
-    ck_assert_uint_eq(pt_chunks_take_oldest(20), p[5]);
+    ck_assert_uint_eq(pt_chunks_take_oldest(9, SIZE_MAX), 0);
+    ck_assert_uint_eq(pt_chunks_take_oldest(20, SIZE_MAX), p[5]);
     ck_assert(part(p[5])->state == PT_BUSY && part(p[5])->capacity == MIB);
-    ck_assert_uint_eq(pt_chunks_take_oldest(20), p[1]);
-    ck_assert_uint_eq(pt_chunks_take_oldest(20), 0);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), p[3]);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), 0);
+    ck_assert_uint_eq(pt_chunks_take_oldest(20, SIZE_MAX), p[1]);
+    ck_assert_uint_eq(pt_chunks_take_oldest(20, SIZE_MAX), 0);
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), p[3]);
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), 0);
 }
 END_TEST
 
@@ -289,28 +289,28 @@ START_TEST(holes_stay_few)
     uint32_t q[3];
     add_parts(256 * MIB, PT_CHUNK_MLOCKED, 8 * MIB - PT_PAGE, q, 3);
     pt_chunks_give(q[1], true, 6);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), 0);
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), 0);
     uint32_t l[3];
     add_parts(512 * MIB, PT_CHUNK_MLOCKED, 8 * MIB, l, 3);
     pt_chunks_give(l[1], true, 7);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), l[1]); /* worth it in any case, though others wait longer */
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), l[1]); /* worth it in any case, though others wait longer */
     pt_chunks_give(l[1], false, 1);
     pt_chunks_give(l[1] = pt_chunks_add(exact + 640 * MIB, MIB, PT_CHUNK_MLOCKED), true, 8);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), 0);
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), 0);
     /* A hole that only grows is none more: on the right, on the left, and two that become one. */
     pt_chunks_give(p[2 * HOLES_MOST], true, 9);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), p[2 * HOLES_MOST]);
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), p[2 * HOLES_MOST]);
     ck_assert_uint_eq(pt_chunks_give(p[2 * HOLES_MOST], false, 1), p[2 * HOLES_MOST - 1]);
     pt_chunks_give(p[0], true, 10);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), p[0]);
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), p[0]);
     ck_assert_uint_eq(pt_chunks_give(p[0], false, 1), p[0]);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), 0);
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), 0);
     pt_chunks_give(p[4], true, 11);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), p[4]);
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), p[4]);
     ck_assert_uint_eq(pt_chunks_give(p[4], false, 1), p[3]);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), 0); /* the large one has that place */
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), 0); /* the large one has that place */
     pt_chunks_take(p[3], 3 * PT_PAGE);                       /* one fewer */
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), p[2 * HOLES_MOST + 2]);
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), p[2 * HOLES_MOST + 2]);
 }
 END_TEST
 

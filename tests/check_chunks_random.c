@@ -12,7 +12,7 @@ static struct page {
 } model[STRETCHES][PAGES];
 static unsigned chunks_so_far;
 static uint64_t clock_ns;
-static unsigned did[8];
+static unsigned did[10];
 
 static char *address_of(unsigned s, unsigned page)
 {
@@ -148,11 +148,40 @@ static void take(void)
     require_run(number);
     REQUIRE(part(number)->capacity >= need * PT_PAGE);
     REQUIRE(model[s][first].is == (kind == PT_FREE_HOLE ? HOLE : LOCKED));
-    pt_chunks_take(number, need * PT_PAGE);
+    size_t has = part(number)->capacity / PT_PAGE;
+    if (has > need && rand() % 2 == 0) {
+        first += (unsigned)has - need;
+        number = pt_chunks_take_tail(number, need * PT_PAGE);
+        REQUIRE(part(number)->base == (uintptr_t)address_of(s, first));
+        did[8]++;
+    } else {
+        pt_chunks_take(number, need * PT_PAGE);
+    }
     REQUIRE(part(number)->state == PT_BUSY && part(number)->capacity == need * PT_PAGE);
     mark(s, first, first + need, USED, number);
     begin_use(number);
     did[2]++;
+}
+
+static void join(void)
+{
+    unsigned at = some_used(), s, first, next = 0;
+    uint32_t number = used[at], later = part(number)->after;
+    while (next < used_count && used[next] != later) {
+        next++;
+    }
+    if (later == 0 || next == used_count) {
+        return;
+    }
+    unsigned pages = (unsigned)(part(later)->capacity / PT_PAGE);
+    (void)end_use(next);
+    (void)end_use(at < used_count ? at : next); /* the last one has come to where the later part was */
+    place_of(later, &s, &first);
+    mark(s, first, first + pages, USED, number);
+    pt_chunks_join(number, later);
+    require_run(number);
+    begin_use(number);
+    did[9]++;
 }
 
 /* A busy part that is its whole chunk goes. */
@@ -196,10 +225,25 @@ static void give_one(void)
     did[4]++;
 }
 
+/* Of a run that waits: all of it, or enough in whole grains, at an end of it: at the one with a hole beside it. */
+static void require_taken(uint32_t number, size_t enough)
+{
+    enum { GRAIN = 16 };
+    unsigned s, page, first, end, pages = (unsigned)(part(number)->capacity / PT_PAGE);
+    place_of(number, &s, &page);
+    end = run_of(s, page, &first);
+    REQUIRE(pages == end - first || (enough < SIZE_MAX && pages == pt_pages_up(enough, GRAIN * PT_PAGE) / PT_PAGE));
+    bool hole_before = first > 0 && model[s][first - 1].is == HOLE && model[s][first - 1].chunk == model[s][first].chunk,
+         hole_behind = end < PAGES && model[s][end].is == HOLE && model[s][end].chunk == model[s][first].chunk;
+    REQUIRE(hole_behind && !hole_before ? page + pages == end : page == first);
+    mark(s, page, page + pages, USED, number);
+}
+
 static void unlock_oldest(void)
 {
     uint64_t before = rand() % 2 == 0 ? UINT64_MAX : clock_ns > 40 ? clock_ns - (unsigned)rand() % 40 : 0;
-    uint32_t number = pt_chunks_take_oldest(before), records = atomic_load(&pt_table()->records);
+    size_t enough = rand() % 2 == 0 ? SIZE_MAX : (size_t)rand() % 40 * PT_PAGE + 1;
+    uint32_t number = pt_chunks_take_oldest(before, enough), records = atomic_load(&pt_table()->records);
     uint64_t born = number != 0 ? part(number)->born_ns : before < UINT64_MAX ? before + 1 : 0;
     REQUIRE(number == 0 || born <= before);
     for (uint32_t other = 1; other < records; other++) { /* nobody waits longer */
@@ -210,7 +254,7 @@ static void unlock_oldest(void)
         }
     }
     if (number != 0) {
-        require_run(number);
+        require_taken(number, enough);
         REQUIRE(pt_chunks_kind(number) == PT_CHUNK_MLOCKED);
         give_back(number, rand() % 4 == 0);
         did[5]++;
@@ -270,7 +314,7 @@ static void convert(void)
 /* All that nobody uses goes; also what a conversion has left over that is not locked. */
 static void trim(void)
 {
-    for (uint32_t number; (number = pt_chunks_take_oldest(UINT64_MAX)) != 0;) {
+    for (uint32_t number; (number = pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX)) != 0;) {
         give_back(number, false);
     }
     for (uint32_t number; (number = pt_chunks_take_unused(0)) != 0;) {
@@ -400,9 +444,9 @@ START_TEST(any_order_agrees_with_a_plain_model)
     for (unsigned step = 0; step < STEPS; step++) {
         /* What is in use grows and shrinks in waves, so that chunks come and go. */
         static void (*const more[])(void) = {add,  add,  cut,  cut,      take,          take,
-                                             take, take, take, give_one, unlock_oldest, convert};
+                                             take, take, take, give_one, unlock_oldest, convert, join};
         static void (*const less[])(void) = {cut,      take,     give_one,      give_one,
-                                             give_one, give_one, unlock_oldest, remove_unused};
+                                             give_one, give_one, unlock_oldest, remove_unused, join};
         static bool grows;
         if (!grows && used_count < 3 && rand() % 2 == 0) {
             trim();
@@ -411,7 +455,7 @@ START_TEST(any_order_agrees_with_a_plain_model)
         if (used_count == 0) {
             add();
         } else {
-            (grows ? more[rand() % 12] : less[rand() % 8])();
+            (grows ? more[rand() % 13] : less[rand() % 9])();
         }
         count_them();
         if (step % LOOK_EACH == 0) {
@@ -423,7 +467,7 @@ START_TEST(any_order_agrees_with_a_plain_model)
             }
         }
     }
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < sizeof did / sizeof *did; i++) {
         ck_assert_msg(did[i] > STEPS / 2000, "%u of kind %u", did[i], i);
     }
     while (used_count > 0) {

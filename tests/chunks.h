@@ -72,11 +72,11 @@ static inline void make_holes(size_t at, uint32_t p[2 * HOLES_MOST + 4])
     add_parts(at, PT_CHUNK_MLOCKED, PT_PAGE, p, 2 * HOLES_MOST + 4);
     for (unsigned i = 1; i < 2 * HOLES_MOST; i += 2) {
         REQUIRE(give(p[i]) == p[i]);
-        REQUIRE(pt_chunks_take_oldest(UINT64_MAX) == p[i]);
+        REQUIRE(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX) == p[i]);
         REQUIRE(pt_chunks_give(p[i], false, 1) == p[i]);
     }
     pt_chunks_give(p[2 * HOLES_MOST + 2], true, 5);
-    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX), 0); /* one too many */
+    ck_assert_uint_eq(pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX), 0); /* one too many */
 }
 
 #endif

@@ -27,6 +27,7 @@ check_suites = \
 	tests/check_budget \
 	tests/check_limit \
 	tests/check_chunks \
+	tests/check_span \
 	tests/check_chunks_random
 preload_tests = \
 	tests/cli.sh \
@@ -93,6 +94,7 @@ tests_check_locks_LDADD = $(suite_libs)
 tests_check_budget_LDADD = $(suite_libs)
 tests_check_limit_LDADD = $(suite_libs)
 tests_check_chunks_LDADD = $(core_libs)
+tests_check_span_LDADD = $(core_libs)
 tests_check_fake_LDADD = $(core_libs)
 tests_check_chunks_random_LDADD = $(core_libs)
 

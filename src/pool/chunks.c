@@ -95,8 +95,8 @@ uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
     if (chunk == 0) {
         return 0;
     }
-    *pt_chunk_table_at(chunk) = (struct pt_chunk){
-        .base = base, .len = len, .used = len, .origin = chunk, .shares = 1, .kind = (uint8_t)kind};
+    *pt_chunk_table_at(chunk) =
+        (struct pt_chunk){.base = base, .len = len, .used = len, .origin = chunk, .shares = 1, .kind = (uint8_t)kind};
     uint32_t number = new_part(chunk, (uintptr_t)base, len);
     pt_chunk_table_at(chunk)->first = number;
     if (number == 0) {
@@ -105,7 +105,19 @@ uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
     return number;
 }
 
-/* The bytes of a busy part past `need` become one that is free, and waits since then; returns what is left of the part. */
+static void link_after(uint32_t number, uint32_t next)
+{
+    struct pt_record *r = pt_table_record(number), *n = pt_table_record(next);
+    n->before = number;
+    n->after = r->after;
+    if (n->after != 0) {
+        pt_table_record(n->after)->before = next;
+    }
+    r->after = next;
+}
+
+/* The bytes of a busy part past `need` become one that is free, and waits since then; returns what is left of the part.
+ */
 static size_t cut(uint32_t number, size_t need, bool locked, uint64_t since_ns)
 {
     struct pt_record *r = pt_table_record(number);
@@ -114,13 +126,7 @@ static size_t cut(uint32_t number, size_t need, bool locked, uint64_t since_ns)
     if (tail == 0) {
         return r->capacity;
     }
-    struct pt_record *t = pt_table_record(tail);
-    t->before = number;
-    t->after = r->after;
-    if (t->after != 0) {
-        pt_table_record(t->after)->before = tail;
-    }
-    r->after = tail;
+    link_after(number, tail);
     (void)pt_chunks_give(tail, locked, since_ns);
     return need;
 }
@@ -146,6 +152,24 @@ void pt_chunks_take(uint32_t number, size_t need)
     set_part(r, PT_BUSY, cut(number, need, locked, r->born_ns));
 }
 
+uint32_t pt_chunks_take_tail(uint32_t number, size_t need)
+{
+    struct pt_record *r = pt_table_record(number);
+    PT_ASSERT_LOCKED();
+    PT_ASSERT(is_free(r) && r->capacity > need && need > 0);
+    uint32_t tail = new_part(r->chunk, r->base + r->capacity - need, need);
+    if (tail == 0) {
+        return 0;
+    }
+    pt_free_cache_remove(number, free_kind(r));
+    link_after(number, tail);
+    PT_PUT(pt_table_record(tail)->born_ns, r->born_ns);
+    pt_chunk_table_use(chunk_of(r), need);
+    set_part(r, (enum pt_state)r->state, r->capacity - need);
+    pt_free_cache_put(number, free_kind(r));
+    return tail;
+}
+
 /* The later of two neighbours, neither in the free cache, becomes part of the earlier one. */
 static void swallow(uint32_t number, uint32_t later)
 {
@@ -163,6 +187,14 @@ static void swallow(uint32_t number, uint32_t later)
     /* What is said of a wrong free() must not name a block that lay elsewhere. */
     PT_PUT(r->site, 0);
     r->release_site = 0;
+}
+
+void pt_chunks_join(uint32_t number, uint32_t later)
+{
+    PT_ASSERT_LOCKED();
+    PT_ASSERT(pt_table_record(number)->state == PT_BUSY && pt_table_record(later)->state == PT_BUSY &&
+              pt_table_record(number)->after == later);
+    swallow(number, later);
 }
 
 /* The neighbour, if it is free in the same way: taken out of the free cache. */
@@ -198,6 +230,11 @@ uint32_t pt_chunks_give(uint32_t number, bool locked, uint64_t since_ns)
     return number;
 }
 
+bool pt_chunks_is_free(uint32_t number)
+{
+    return number != 0 && is_free(pt_table_record(number));
+}
+
 enum pt_chunk_kind pt_chunks_kind(uint32_t number)
 {
     return (enum pt_chunk_kind)chunk_of(pt_table_record(number))->kind;
@@ -219,24 +256,34 @@ static bool is_hole(uint32_t number)
     return number != 0 && is(pt_table_record(number), PT_HOLE);
 }
 
-/* Whether the free part may be unlocked: beside a hole, which only grows; large ones; and others while holes are few. */
+/* Whether the free part may be unlocked: beside a hole, which only grows; large ones; and others while holes are few.
+ */
 static bool may_unlock(uint32_t number)
 {
     const struct pt_record *r = pt_table_record(number);
     return is_hole(r->before) || is_hole(r->after) || r->capacity >= ALWAYS || holes < HOLES_MOST;
 }
 
-uint32_t pt_chunks_take_oldest(uint64_t before_ns)
+/* Beside a hole, if there is one, for that one to grow. */
+static uint32_t take_some(uint32_t number, size_t bytes)
 {
-    enum { LOOK_MOST = 256 };
+    const struct pt_record *r = pt_table_record(number);
+    uint32_t tail =
+        is_hole(r->after) && !is_hole(r->before) && bytes < r->capacity ? pt_chunks_take_tail(number, bytes) : 0;
+    if (tail == 0) {
+        pt_chunks_take(number, bytes < r->capacity ? bytes : r->capacity);
+    }
+    return tail != 0 ? tail : number;
+}
+
+uint32_t pt_chunks_take_oldest(uint64_t before_ns, size_t enough)
+{
+    enum { LOOK_MOST = 256, GRAIN = 1 << 16 };
     uint32_t number = pt_free_cache_oldest(before_ns);
     for (unsigned looked = 0; number != 0 && !may_unlock(number); looked++) {
         number = looked < LOOK_MOST ? pt_free_cache_next_oldest(number, before_ns) : 0;
     }
-    if (number != 0) {
-        pt_chunks_take(number, pt_table_record(number)->capacity);
-    }
-    return number;
+    return number != 0 ? take_some(number, enough < SIZE_MAX - GRAIN ? pt_pages_up(enough, GRAIN) : SIZE_MAX) : 0;
 }
 
 /* ---- chunks that come and go ---- */
@@ -310,7 +357,8 @@ static void part_right(struct pt_chunk *c, const struct pt_record *r, uint32_t r
         used += is_free(part) ? 0 : part->capacity;
         part->chunk = right;
     }
-    *pt_chunk_table_at(right) = (struct pt_chunk){.base = end, .len = len, .used = used, .first = r->after, .origin = c->origin};
+    *pt_chunk_table_at(right) =
+        (struct pt_chunk){.base = end, .len = len, .used = used, .first = r->after, .origin = c->origin};
     pt_chunk_table_at(c->origin)->shares++;
     pt_table_record(r->after)->before = 0;
     c->len -= len;
@@ -332,11 +380,8 @@ bool pt_chunks_convert(uint32_t number)
         part_right(c, r, right);
     }
     if (own != r->chunk) {
-        *pt_chunk_table_at(own) = (struct pt_chunk){.base = (char *)r->base,
-                                           .len = r->capacity,
-                                           .used = r->capacity,
-                                           .first = number,
-                                           .origin = c->origin};
+        *pt_chunk_table_at(own) = (struct pt_chunk){
+            .base = (char *)r->base, .len = r->capacity, .used = r->capacity, .first = number, .origin = c->origin};
         pt_chunk_table_at(c->origin)->shares++;
         pt_table_record(r->before)->after = 0;
         c->len -= r->capacity;

@@ -29,6 +29,15 @@ void pt_chunks_cut(uint32_t number, size_t need, bool locked);
 /* Takes the first `need` bytes of a free part: it is busy then. */
 void pt_chunks_take(uint32_t number, size_t need);
 
+/* The same with the last `need` bytes, which become a part of their own: its number; 0: there is no room for one. */
+uint32_t pt_chunks_take_tail(uint32_t number, size_t need);
+
+/* Two busy neighbours become one. */
+void pt_chunks_join(uint32_t number, uint32_t later);
+
+/* Whether it is a part, and nobody uses it: locked or not. */
+bool pt_chunks_is_free(uint32_t number);
+
 /* A part that is live, in flight or busy becomes free, and waits since then: locked, which it is in a registered chunk, or
  * not. Returns the part that it has become, joined with its neighbours. */
 uint32_t pt_chunks_give(uint32_t number, bool locked, uint64_t since_ns);
@@ -39,9 +48,9 @@ enum pt_chunk_kind pt_chunks_kind(uint32_t number);
 bool pt_chunks_is_whole(uint32_t number);
 bool pt_chunks_is_unused(uint32_t number);
 
-/* Takes the mlocked free part that waits longest, since before then, to be unlocked. 0: there is none, or none that may become
- * a hole: those are few, since each costs mappings. */
-uint32_t pt_chunks_take_oldest(uint64_t before_ns);
+/* Takes the mlocked free part that waits longest, since before then, to be unlocked, or not much more than `enough` bytes of
+ * it. 0: there is none, or none that may become a hole: those are few, since each costs mappings. */
+uint32_t pt_chunks_take_oldest(uint64_t before_ns, size_t enough);
 
 /* Registered chunks of which nobody uses a byte: their bytes; and one of them, as a busy part, the best to go when `deficit`
  * bytes have to: the smallest that is an eighth of that at least, or else the largest. 0: there is none. */

@@ -32,7 +32,7 @@ uint32_t pt_eviction_choose_mlocked(void)
     uint32_t chosen = 0, number;
     size_t over = pt_free_cache_bytes(PT_FREE_MLOCKED) > 0 ? pt_budget_mlocked_over() : 0;
     for (size_t sum = 0, i = 0; sum < over && i < AT_ONCE; i++, sum += pt_table_record(number)->capacity) {
-        number = pt_chunks_take_oldest(UINT64_MAX);
+        number = pt_chunks_take_oldest(UINT64_MAX, over - sum);
         if (number == 0) {
             break;
         }

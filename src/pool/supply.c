@@ -14,6 +14,7 @@
 #include "pool/eviction.h"
 #include "pool/free_cache.h"
 #include "pool/lock.h"
+#include "pool/span.h"
 #include "pool/upkeep.h"
 
 #include <errno.h>
@@ -44,7 +45,7 @@ static uint32_t choose_evicted(size_t bytes)
     enum { AT_ONCE = 64 }; /* only what has become a hole is counted as one */
     uint32_t chosen = 0, number;
     for (size_t sum = 0, i = 0; sum < bytes && i < AT_ONCE; i++, sum += pt_table_record(number)->capacity) {
-        number = pt_chunks_take_oldest(UINT64_MAX);
+        number = pt_chunks_take_oldest(UINT64_MAX, SIZE_MAX);
         if (number == 0 && (number = pt_chunks_take_unused(bytes - sum)) != 0) {
             pt_budget_evicted(pt_table_record(number)->capacity);
         }
@@ -181,14 +182,20 @@ static uint32_t take_memory(size_t need, int *error)
     return 0;
 }
 
-static uint32_t make_mlocked(size_t need, int *error)
+static uint32_t make_mlocked(size_t need, bool apart, int *error)
 {
+    struct pt_span span;
     pt_lock_enter();
     pt_upkeep_drain(); /* what threads keep must not pass for used */
+    bool found = !apart && pt_span_take(need, &span);
     uint32_t unlocked = pt_eviction_choose_mlocked();
     pt_lock_leave();
     (void)pt_eviction_now(unlocked);
-    uint32_t number = take_memory(need, error);
+    uint32_t number = found ? pt_span_lock(&span) : 0;
+    if (number != 0) {
+        return number;
+    }
+    number = take_memory(need, error);
     if (number == 0) {
         return 0;
     }
@@ -242,7 +249,7 @@ static uint32_t make(size_t need, bool apart, bool for_device, int *error)
     if (limited) {
         *error = EDQUOT;
     } else if (number == 0 && !(for_device && (tries || pt_driver_refuses()))) {
-        number = make_mlocked(need, error);
+        number = make_mlocked(need, apart, error);
     }
     if (number == 0) {
         pt_lock_enter();

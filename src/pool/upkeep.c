@@ -115,7 +115,7 @@ static uint32_t choose_mlocked(uint64_t before_ns)
 {
     enum { AT_ONCE = 64 };
     uint32_t chosen = 0, number;
-    for (unsigned i = 0; i < AT_ONCE && (number = pt_chunks_take_oldest(before_ns)) != 0; i++) {
+    for (unsigned i = 0; i < AT_ONCE && (number = pt_chunks_take_oldest(before_ns, SIZE_MAX)) != 0; i++) {
         chosen = chain(number, chosen);
     }
     note_cached();
