@@ -10,6 +10,7 @@ check_suites = \
 	tests/check_counters \
 	tests/check_foreign \
 	tests/check_table_load \
+	tests/check_history \
 	tests/check_growth \
 	tests/check_sites \
 	tests/check_verdict \
@@ -75,6 +76,7 @@ tests_check_segments_LDADD = $(core_libs)
 tests_check_arena_LDADD = $(suite_libs)
 tests_check_free_cache_LDADD = $(core_libs)
 tests_check_table_LDADD = $(core_libs)
+tests_check_history_LDADD = $(core_libs)
 tests_check_counters_LDADD = $(core_libs)
 tests_check_foreign_LDADD = $(core_libs)
 tests_check_table_load_LDADD = $(suite_libs)

@@ -36,6 +36,14 @@ is 'json: one site for all ranks' "$(json 'sorted((place(s), len(s["in"])) for s
 is 'json: sums over ranks' "$(json 'by(lambda s: s.get("held", {}).get("bytes", 0))')" "$((3 * ((2 << 20) + 3000)))"
 is 'json: who had most comes first' "$(json '[place(s) for s in r["sites"]][0]')" at_the_peak
 is 'json: the peak' "$(json 'r["processes"][0]["at_peak"]["asked"]')" "$(((22 << 20) + 3000))"
+is 'json: the history has the peak' \
+    "$(json '[(max(h["asked"]), all(l >= a for l, a in zip(h["locked"], h["asked"]))) for h in [r["processes"][0]["history"]]]')" \
+    "[($(((22 << 20) + 3000)), True)]"
+is 'json: what is held at the end has not gone there' \
+    "$(json '[p["history"]["asked"][-1] >= p["held"]["bytes"] > 0 for p in r["processes"]]')" '[True, True, True]'
+is 'json: and goes from the start to the end' \
+    "$(json '[0 <= len(h["asked"]) * h["moment_seconds"] - p["seconds"] <= h["moment_seconds"] for p in r["processes"] for h in [p["history"]]]')" \
+    '[True, True, True]'
 ids=$(json 'sorted(s["id"] for s in r["sites"])')
 report --json "$work/single"
 is 'json: killed' "$(json 'r["processes"][0]["state"], r["processes"][0]["rank"]')" "('killed', None)"

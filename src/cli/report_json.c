@@ -5,6 +5,7 @@
 #include "report/beside.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 
 static const char *const states[] = {"ended", "running", "killed", "unknown"};
 static const char *const doors[] = {"c", "deepspeed", "torch", "cuda"};
@@ -72,7 +73,28 @@ static void others(FILE *out, const struct pt_model *m, uint32_t process)
     fputs("]}", out);
 }
 
-static void process(FILE *out, const struct pt_model *m, uint32_t number)
+static void moments(FILE *out, const struct pt_history *h, const char *key, size_t field)
+{
+    fprintf(out, ",\"%s\":[", key);
+    for (uint32_t i = 0; i < h->used; i++) {
+        fprintf(out, i > 0 ? ",%" PRIu64 : "%" PRIu64, *(const uint64_t *)((const char *)&h->moment[i] + field));
+    }
+    fputs("]", out);
+}
+
+static void history(FILE *out, const struct pt_history *h)
+{
+    fprintf(out, ",\"history\":{\"moment_seconds\":%.2f", seconds(h->width_ns));
+    moments(out, h, "asked", offsetof(struct pt_moment, asked));
+    moments(out, h, "locked", offsetof(struct pt_moment, locked));
+    moments(out, h, "waiting", offsetof(struct pt_moment, waiting));
+    moments(out, h, "stock", offsetof(struct pt_moment, stock));
+    moments(out, h, "powers_of_two", offsetof(struct pt_moment, pow2));
+    fputs("}", out);
+}
+
+/* `most`: see pt_report_json(). */
+static void process(FILE *out, const struct pt_model *m, uint32_t number, long most)
 {
     const struct pt_model_process *p = &m->process[number];
     name(out, "{\"file\":", p->path);
@@ -90,6 +112,11 @@ static void process(FILE *out, const struct pt_model *m, uint32_t number)
             p->allocated, p->reused, p->pageable);
     words(out, &p->sum);
     others(out, m, number);
+    if (most == 0 || ftell(out) < most / 4) {
+        history(out, &p->history);
+    } else {
+        fputs(",\"history\":null", out);
+    }
     fputs("}", out);
 }
 
@@ -171,7 +198,7 @@ void pt_report_json(FILE *out, const struct pt_model *m, const struct pt_suppres
             PT_REPORT_JSON_VERSION, PINTENSOR_VERSION);
     for (uint32_t i = 0; i < m->processes; i++) {
         fputs(i > 0 ? ",\n" : "\n", out);
-        process(out, m, i);
+        process(out, m, i, most);
     }
     fputs("],\n\"misused\":[", out);
     for (uint32_t i = 0; i < m->misuses; i++) {

@@ -7,7 +7,8 @@
 
 #define PT_REPORT_JSON_VERSION 1
 
-/* No site is begun behind `most` bytes, where `out` can tell: "left_out" counts those. 0: all are written. */
+/* No site is begun behind `most` bytes, where `out` can tell: "left_out" counts those; and no process has a history behind
+ * a quarter of them. 0: all are written. */
 void pt_report_json(FILE *out, const struct pt_model *m, const struct pt_suppressions *suppressions, long most);
 
 #endif

@@ -1,6 +1,7 @@
 #include "cli/report_model.h"
 
 #include "base/options.h"
+#include "ledger/history.h"
 #include "ledger/counters.h"
 #include "ledger/foreign.h"
 #include "ledger/growth.h"
@@ -270,6 +271,7 @@ void pt_model_add(struct pt_model *m, const struct pt_tables_one *one)
         .reused = c->reused,
         .pageable = c->pageable,
     };
+    pt_history_copy(t, t->exit_ns != 0 ? t->exit_ns : r->now_ns, &m->process[m->processes - 1].history);
     for (uint32_t row = 0; row < r->sites; row++) {
         if (r->site[row].allocated > 0 || r->site[row].held > 0) {
             add_share(m, r, row);

@@ -64,6 +64,7 @@ struct pt_model_process {
     uint64_t allocated, reused, pageable;
     struct pt_model_words sum;
     struct pt_model_others others;
+    struct pt_history history;
 };
 
 struct pt_model_misuse {

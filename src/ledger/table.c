@@ -170,6 +170,7 @@ int pt_table_init(int rank)
         .pid = (int32_t)getpid(),
         .rank = rank,
         .born_ns = (uint64_t)pt_started_ns(),
+        .history = {.width_ns = PT_MOMENT_NS, .used = 1},
         .foreign_at = foreign_at,
         .records_at = records_at,
         .sites_at = sites_at,

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define PT_TABLE_MAGIC   0x31534e4554544e50u /* "PNTTENS1" */
-#define PT_TABLE_VERSION 5
+#define PT_TABLE_VERSION 6
 
 /* Who reads takes no lock, so what is written must be whole at every instant: these say so, and are plain instructions.
  * Writers may read what is theirs plainly. */
@@ -158,6 +158,19 @@ struct pt_foreign_sum {
     uint64_t peak, peak_bytes, peak_ours;
 };
 
+/* How the counters went over the run: history.h. A moment has the most of each in its time: bytes alive, locked for them
+ * and by what waits, by that alone, and the counters of the same names. */
+#define PT_MOMENTS   256
+#define PT_MOMENT_NS 10000000u /* at first */
+struct pt_history {
+    uint64_t width_ns;
+    _Atomic uint32_t used;
+    uint32_t unused;
+    struct pt_moment {
+        uint64_t asked, locked, waiting, stock, pow2;
+    } moment[PT_MOMENTS];
+};
+
 struct pt_table {
     uint64_t magic;
     uint32_t version, header_size, record_size, site_size;
@@ -181,6 +194,7 @@ struct pt_table {
     _Atomic uint32_t held_bys;
     struct pt_held_by held_by[PT_HELD_BY_MOST];
     struct pt_foreign_sum foreign;
+    struct pt_history history;
 };
 
 /* Makes a table that somebody else wrote, and that was looked through, the one that is read here: table_load.h. */

@@ -36,7 +36,8 @@ int pt_table_check_header(const struct pt_table *t, uint64_t len)
         lies_before(t->growth_at, t->sites, sizeof(struct pt_growth), alignof(struct pt_growth), t->strings_at) &&
         t->strings >= 1 && lies_before(t->strings_at, t->strings, 1, 1, t->records_at) && t->records >= 1 &&
         lies_before(t->records_at, 0, 1, alignof(struct pt_record), len) && t->misuses <= PT_MISUSE_MOST &&
-        t->held_bys <= PT_HELD_BY_MOST;
+        t->held_bys <= PT_HELD_BY_MOST && t->history.width_ns > 0 && t->history.used >= 1 &&
+        t->history.used <= PT_MOMENTS;
     return whole ? 0 : -EINVAL;
 }
 

@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "ledger/counters.h"
 #include "ledger/growth.h"
+#include "ledger/history.h"
 #include "memory/owner.h"
 #include "memory/pages.h"
 #include "pool/background.h"
@@ -42,6 +43,7 @@ static void count_held(void)
     if (locked) {
         (void)pt_drain_stop(PT_DRAIN_AT_THE_END);
         pt_upkeep_drain_stopped();
+        pt_history_note(pt_table()->exit_ns);
     }
     pt_counters_count_held(pt_table_site(0), atomic_load(&pt_table()->sites));
     if (locked) {

@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "device/driver.h"
 #include "ledger/counters.h"
+#include "ledger/history.h"
 #include "memory/arena.h"
 #include "memory/limit.h"
 #include "memory/owner.h"
@@ -78,6 +79,7 @@ static void begin(uint32_t number, const struct pt_birth *b, size_t pending, boo
     }
     atomic_store_explicit(&r->owner, pt_magazine_mine() ? pt_magazine_owner(r) : 0, memory_order_relaxed);
     enter_record(r, b, ++pt_counters_serial, reused ? b->asked_ns : pt_table_now());
+    pt_history_note(b->asked_ns);
     pt_counters_alloc(r, reused, b->asked_ns);
     pt_budget_expect_less(pending);
     pt_budget_use(r);
@@ -304,6 +306,8 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
     bool flies = !pageable && pt_in_flight_holds(r), too_much = false;
     PT_ASSERT_LOCKED();
     PT_ASSERT(r->state == PT_LIVE && (r->owner != 0) == (owner != NULL));
+    uint64_t now = exact ? pt_table_now() : 0; /* small ones are not worth a look at the clock */
+    pt_history_note(now);
     pt_counters_drop(r, reclaimed);
     pt_budget_unuse(r);
     atomic_store_explicit(&r->owner, 0, memory_order_relaxed);
@@ -318,7 +322,7 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
     } else if (pageable || (exact && altered)) {
         keep_busy(number);
     } else if (exact) {
-        (void)pt_chunks_give(number, true, pt_table_now());
+        (void)pt_chunks_give(number, true, now);
         evicted = pt_eviction_choose_mlocked(); /* what several threads expected at once may have been too much */
         pt_table()->counters.cached_locked = pt_free_cache_locked();
     } else {
