@@ -100,8 +100,8 @@ START_TEST(a_call_reaches_another_object)
     ck_assert_int_eq(pt_libraries_reached("no_such_function", true, &object, &found), -ENOENT);
     ck_assert_int_eq(pt_libraries_named("libcheck", NULL, &user) == 0 ? 0 : pt_libraries_named("libc.so", NULL, &user),
                      0);
-    ck_assert_int_eq(pt_libraries_reached("qsort", false, &user, &found), 0);
-    ck_assert_ptr_eq(found, dlsym(RTLD_DEFAULT, "qsort"));
+    ck_assert_int_eq(pt_libraries_reached("lfind", false, &user, &found), 0);
+    ck_assert_ptr_eq(found, dlsym(RTLD_DEFAULT, "lfind")); /* which no sanitizer stands before */
 }
 END_TEST
 

@@ -19,6 +19,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+
+/* The sanitizers make mappings of their own, all the time, and end the program where they get none. */
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MAPPINGS_ARE_OURS false
+#else
+#define MAPPINGS_ARE_OURS true
+#endif
+
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
