@@ -96,6 +96,7 @@ missing_packages_() { # [tests]
     done
     header_ stdlib.h || echo libc6-dev # gcc only recommends it
     header_ libaio.h || echo libaio-dev
+    header_ elfutils/libdwfl.h || echo libdw-dev
     compgen -G '/usr/lib/*/libjemalloc_pic.a' >/dev/null || echo libjemalloc-dev
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     python_h_ || echo python3-dev

@@ -44,6 +44,7 @@ preload_tests = \
 	tests/preload_memory.sh \
 	tests/preload_table.sh \
 	tests/report.sh \
+	tests/native_lines.sh \
 	tests/preload_report.sh \
 	tests/preload_lifetime.sh \
 	tests/preload_dtypes.sh \
@@ -136,6 +137,7 @@ EXTRA_DIST += \
 	tests/programs/terminate.cpp \
 	tests/programs/storm.c \
 	tests/programs/keeps.c \
+	tests/programs/native_lines.cpp \
 	tests/programs/many_sites.c \
 	tests/programs/refuses.c \
 	tests/programs/fail_points.c \

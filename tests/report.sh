@@ -3,7 +3,7 @@
 # shellcheck disable=SC2154 # capture() sets status, out and err
 . "$(dirname "$0")/lib.sh"
 lockable 64 || skip 'this machine does not let a process lock 64 MiB (ulimit -l unlimited)'
-compile keeps.c keeps -rdynamic -fno-optimize-sibling-calls -ldl
+compile keeps.c keeps -rdynamic -fno-optimize-sibling-calls -ldl -g0
 pintensor=$top_builddir/pintensor
 export PINTENSOR_REPORT=/dev/null
 report() { capture "$pintensor" report "$@"; }

@@ -177,3 +177,42 @@ const char *pt_elf_next_needed(const struct pt_elf *elf, const Elf64_Dyn **last)
     *last = d;
     return d->d_tag == DT_NEEDED ? elf->strings + d->d_un.d_val : NULL;
 }
+
+/* ---- what it is ---- */
+
+/* In a segment of notes: name, type, and the bytes; each begins at a multiple of four. */
+static unsigned find_id(const char *note, size_t len, const uint8_t **id)
+{
+    for (size_t at = 0; len - at >= sizeof(Elf64_Nhdr);) {
+        const Elf64_Nhdr *n = (const Elf64_Nhdr *)(note + at);
+        size_t name = sizeof *n + at, bytes = name + ((n->n_namesz + 3u) & ~(size_t)3);
+        size_t end = bytes + ((n->n_descsz + 3u) & ~(size_t)3);
+        if (end > len) {
+            break;
+        }
+        if (n->n_type == NT_GNU_BUILD_ID && n->n_namesz == 4 && memcmp(note + name, "GNU", 4) == 0) {
+            *id = (const uint8_t *)note + bytes;
+            return n->n_descsz <= 32 ? n->n_descsz : 32;
+        }
+        at = end;
+    }
+    return 0;
+}
+
+unsigned pt_elf_build_id(const struct pt_elf *elf, const uint8_t **id)
+{
+    const Elf64_Ehdr *head = (const Elf64_Ehdr *)elf->from; /* unless the linker left it out */
+    unsigned length = 0;
+    if (elf->len < sizeof *head || memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_phoff > elf->len ||
+        head->e_phnum > (elf->len - head->e_phoff) / sizeof(Elf64_Phdr)) {
+        return 0;
+    }
+    const Elf64_Phdr *p = (const Elf64_Phdr *)((const char *)head + head->e_phoff);
+    for (unsigned i = 0; i < head->e_phnum && length == 0; i++) {
+        uintptr_t begins = elf->base + p[i].p_vaddr - elf->from;
+        if (p[i].p_type == PT_NOTE && begins <= elf->len && p[i].p_memsz <= elf->len - begins) {
+            length = find_id((const char *)elf->from + begins, p[i].p_memsz, id);
+        }
+    }
+    return length;
+}

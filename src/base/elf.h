@@ -35,6 +35,9 @@ void *pt_elf_symbol(const struct pt_elf *elf, const char *name);
 /* The name and the beginning of what it exports around this address; NULL: there is none. */
 const char *pt_elf_name_of(const struct pt_elf *elf, uintptr_t address, uintptr_t *begins);
 
+/* What the linker marked the object with, to tell it from others of its name: so many bytes, 32 at most; 0: it has none. */
+unsigned pt_elf_build_id(const struct pt_elf *elf, const uint8_t **id);
+
 /* What its own calls of a function that others may define too go to; NULL: it has none, or none that somebody decides
  * on. */
 void *pt_elf_bound(const struct pt_elf *elf, const char *name);

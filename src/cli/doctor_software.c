@@ -2,6 +2,7 @@
 #include "cli/doctor.h"
 
 #include "base/torch_versions.h"
+#include "cli/native_lines.h"
 #include "cli/op_file.h"
 #include "cli/preload.h"
 #include "cli/python_there.h"
@@ -160,4 +161,12 @@ enum pt_doctor_state pt_doctor_ops(struct pt_doctor_finding *f)
         pt_text_add(&f->words, "none built yet in %s", built);
     }
     return PT_DOCTOR_OK;
+}
+
+enum pt_doctor_state pt_doctor_debug_info(struct pt_doctor_finding *f)
+{
+    bool can = pt_native_lines_can();
+    pt_text_add(&f->words, can ? "libdw reads it: `pintensor report` tells file and line of C and C++"
+                               : "no libdw: `pintensor report` tells symbols of C and C++, not lines");
+    return can ? PT_DOCTOR_OK : PT_DOCTOR_NOTE;
 }

@@ -1,10 +1,12 @@
 #include "cli/report_model.h"
 
+#include "cli/native_lines.h"
+
 #include "base/options.h"
-#include "ledger/history.h"
 #include "ledger/counters.h"
 #include "ledger/foreign.h"
 #include "ledger/growth.h"
+#include "ledger/history.h"
 #include "ledger/place.h"
 
 #include <stdio.h>
@@ -55,7 +57,12 @@ static uint64_t id_of(const struct pt_site *s)
         const struct pt_frame *f = &s->frames[i];
         unsigned char rest[5] = {f->line >> 24 & 255, f->line >> 16 & 255, f->line >> 8 & 255, f->line & 255,
                                  s->library >> i & 1};
-        hash = mix(mix_string(mix_string(hash, f->file), f->function), rest, sizeof rest);
+        if (f->line == 0 || f->native.object == 0) {
+            hash = mix(mix_string(mix_string(hash, f->file), f->function), rest, sizeof rest);
+        } else if (f->native.object != PT_NATIVE_MORE) { /* whether there is debug information makes no difference */
+            hash =
+                mix(mix_string(mix_string(hash, f->native.object), f->native.at), (unsigned char[]){0, 0, 0, 0, 1}, 5);
+        }
     }
     return mix_string(mix_string(hash, s->symbol), s->object);
 }

@@ -2,6 +2,7 @@
 
 #include "base/path.h"
 #include "base/process.h"
+#include "cli/native_lines.h"
 #include "ledger/counters.h"
 #include "ledger/growth.h"
 #include "ledger/table_load.h"
@@ -45,6 +46,7 @@ static struct pt_tables_one ready(const char *path)
     struct pt_table *t = pt_table();
     struct pt_tables_one one = {.path = path, .state = state_of(t)};
     struct pt_report *r = &one.report;
+    pt_native_lines_add();
     pt_report_of_table(r);
     r->killed = one.state == PT_TABLES_KILLED || one.state == PT_TABLES_UNKNOWN;
     r->peak = true;

@@ -61,9 +61,15 @@ struct pt_record {
 
 #define PT_SITE_FRAMES 20
 
+/* Of a native call, for who reads debug information: its address in the object's file, and "BUILD-ID PATH"; 0: unknown. */
+struct pt_native {
+    uint32_t at, object;
+};
+
 struct pt_frame {
     uint32_t file, function; /* offsets of strings */
     uint32_t line;           /* 0: native, `function` is symbol+offset and `file` the object */
+    struct pt_native native;
 };
 
 /* A site is told by its number, which is a row of the table, and above it the row's generation: a row whose site has
@@ -90,6 +96,7 @@ struct pt_growth {
 struct pt_site {
     _Atomic uint32_t generation;
     uint32_t frames_count, symbol, object;  /* nearest native symbol and the object it lies in */
+    struct pt_native native;                /* the same, as its address */
     uint32_t thread, library;               /* bit i: frame i is not the user's own code */
     struct pt_frame frames[PT_SITE_FRAMES]; /* innermost first */
     int8_t dtype;

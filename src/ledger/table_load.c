@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdalign.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -61,9 +62,11 @@ static void clean_site(const struct pt_table *t, struct pt_site *s)
     s->frames_count = s->frames_count <= PT_SITE_FRAMES ? s->frames_count : 0;
     clean_string(t, &s->symbol);
     clean_string(t, &s->object);
+    clean_string(t, &s->native.object);
     for (unsigned i = 0; i < PT_SITE_FRAMES; i++) {
         clean_string(t, &s->frames[i].file);
         clean_string(t, &s->frames[i].function);
+        clean_string(t, &s->frames[i].native.object);
     }
     s->dtype = pt_dtype_size(s->dtype) > 0 ? s->dtype : PT_DTYPE_NONE;
     s->door = s->door < PT_DOOR_COUNT ? s->door : PT_DOOR_C;
@@ -121,6 +124,20 @@ int pt_table_load_bytes(void *bytes, size_t len)
     clean_string(t, &t->program);
     pt_table_attach(t);
     return 0;
+}
+
+uint32_t pt_table_load_string(const char *s)
+{
+    struct pt_table *t = pt_table();
+    size_t size = strlen(s) + 1;
+    uint64_t at = t->strings;
+    if (at + size > t->records_at - t->strings_at || at + size > UINT32_MAX) {
+        return 0;
+    }
+    char *copy = memcpy((char *)t + t->strings_at + at, s, size);
+    pt_table_clean_strings(copy, size);
+    t->strings = at + size;
+    return (uint32_t)at;
 }
 
 int pt_table_load(int fd)

@@ -18,6 +18,9 @@ int pt_table_load_bytes(void *bytes, size_t len);
  */
 int pt_table_check_header(const struct pt_table *t, uint64_t len);
 
+/* One more string for the table that was loaded: its offset; 0: there is no room. */
+uint32_t pt_table_load_string(const char *s);
+
 /* Names come from the program: what would steer a terminal is not printed. The last byte becomes NUL. */
 void pt_table_clean_strings(char *s, uint64_t len);
 

@@ -193,9 +193,11 @@ static void name_again(struct pt_site *s)
 {
     PT_PUT(s->symbol, pt_table_intern(pt_table_string(s->symbol)));
     PT_PUT(s->object, pt_table_intern(pt_table_string(s->object)));
+    PT_PUT(s->native.object, pt_table_intern(pt_table_string(s->native.object)));
     for (uint32_t i = 0; i < s->frames_count; i++) {
         PT_PUT(s->frames[i].file, pt_table_intern(pt_table_string(s->frames[i].file)));
         PT_PUT(s->frames[i].function, pt_table_intern(pt_table_string(s->frames[i].function)));
+        PT_PUT(s->frames[i].native.object, pt_table_intern(pt_table_string(s->frames[i].native.object)));
     }
 }
 
@@ -303,6 +305,7 @@ static void shorten(struct pt_site *s)
         s->library = s->library >> top & 1;
         s->frames_count = 1;
         s->symbol = s->object = 0;
+        s->native = (struct pt_native){0};
     }
 }
 

@@ -128,11 +128,23 @@ static __attribute__((noinline)) bool name_python(const struct pt_python_frame *
     return true;
 }
 
+/* In a buffer that has been used. */
+static struct pt_native place_of(const void *pc, struct named_frame *f)
+{
+    struct pt_native out = {0};
+    if (pt_symbol_place(pc, f->file, PT_SYMBOL_MOST, &out.at)) {
+        out.object = pt_site_store_name(f->file);
+    }
+    return out;
+}
+
 static __attribute__((noinline)) struct pt_frame name_native(const void *pc)
 {
     struct named_frame f = {.line = 0};
     pt_symbol_native(pc, f.function, f.file, PT_SYMBOL_MOST);
-    return intern(&f);
+    struct pt_frame out = intern(&f);
+    out.native = place_of(pc, &f);
+    return out;
 }
 
 /* Which frames to keep: the innermost few of libraries, then the user's own. */
@@ -160,6 +172,7 @@ static __attribute__((noinline)) void name_caller(const struct pt_stack *s, stru
     pt_symbol_native(s->caller, f.function, f.file, PT_SYMBOL_MOST);
     out->symbol = pt_site_store_name(f.function);
     out->object = pt_site_store_name(f.file);
+    out->native = place_of(s->caller, &f);
 }
 
 /* A stack that is new by its lines as well. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 static char directory[PT_SYMBOL_MOST]; /* where the program was when it first pinned */
+static char program[PT_SYMBOL_MOST];   /* its path; empty: unknown, or too long */
 
 void pt_symbol_init(void)
 {
@@ -17,6 +18,8 @@ void pt_symbol_init(void)
     if (pt_sandbox_entered() || syscall(SYS_getcwd, directory, sizeof directory) <= 0) {
         directory[0] = '\0';
     }
+    ssize_t n = pt_sandbox_entered() ? -1 : readlink("/proc/self/exe", program, sizeof program);
+    program[n > 0 && n < (ssize_t)sizeof program ? n : 0] = '\0';
 }
 
 bool pt_symbol_is_library(const char *file)
@@ -48,7 +51,8 @@ static size_t append(char *out, size_t size, size_t len, const char *s, size_t n
     return len + n;
 }
 
-/* "_ZN3foo3barEv" as "foo::bar"; anything more involved stays as it is. In `out` alone: a thread's stack may be small. */
+/* "_ZN3foo3barEv" as "foo::bar"; anything more involved stays as it is. In `out` alone: a thread's stack may be small.
+ */
 static void plain_name(const char *symbol, char *out, size_t size)
 {
     const char *s = symbol;
@@ -103,4 +107,29 @@ void pt_symbol_native(const void *pc, char *symbol, char *object, size_t size)
         pt_text_init(&t, symbol, size, -1);
         pt_text_add(&t, "+0x%x", (uint64_t)((uintptr_t)pc - around.elf.from));
     }
+}
+
+bool pt_symbol_place(const void *pc, char *object, size_t size, uint32_t *at)
+{
+    struct pt_library around;
+    struct pt_text t;
+    const uint8_t *id;
+    if (pc == NULL || pt_libraries_around((const char *)pc - 1, &around) != 0) {
+        return false;
+    }
+    const char *path = around.path[0] != '\0' ? around.path : program;
+    unsigned length = pt_elf_build_id(&around.elf, &id);
+    uintptr_t offset = (uintptr_t)pc - 1 - around.elf.base;
+    bool relative = path[0] != '/';
+    if (length == 0 || path[0] == '\0' || (relative && directory[0] == '\0') || offset > UINT32_MAX) {
+        return false;
+    }
+    pt_text_init(&t, object, size, -1);
+    for (unsigned i = 0; i < length; i++) {
+        static const char digits[] = "0123456789abcdef";
+        pt_text_add(&t, "%s", (char[]){digits[id[i] >> 4], digits[id[i] & 15], '\0'});
+    }
+    pt_text_add(&t, relative ? " %s/%s" : " %s%s", relative ? directory : "", path);
+    *at = (uint32_t)offset;
+    return t.len < size - 1;
 }

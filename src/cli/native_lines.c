@@ -1,0 +1,263 @@
+#include "cli/native_lines.h"
+
+#ifdef HAVE_LIBDW
+
+#include "ledger/table_load.h"
+
+#include <dlfcn.h>
+#include <dwarf.h>
+#include <elfutils/libdwfl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- libdw ---- */
+
+#define CALLS(X)                                                                                                       \
+    X(dwfl_begin)                                                                                                      \
+    X(dwfl_end)                                                                                                        \
+    X(dwfl_report_begin)                                                                                               \
+    X(dwfl_report_end)                                                                                                 \
+    X(dwfl_report_offline)                                                                                             \
+    X(dwfl_build_id_find_elf)                                                                                          \
+    X(dwfl_standard_find_debuginfo)                                                                                    \
+    X(dwfl_offline_section_address)                                                                                    \
+    X(dwfl_module_build_id)                                                                                            \
+    X(dwfl_module_getelf)                                                                                              \
+    X(dwfl_module_getsrc)                                                                                              \
+    X(dwfl_module_addrdie)                                                                                             \
+    X(dwfl_module_addrname)                                                                                            \
+    X(dwfl_lineinfo)                                                                                                   \
+    X(dwarf_getscopes)                                                                                                 \
+    X(dwarf_getsrcfiles)                                                                                               \
+    X(dwarf_filesrc)                                                                                                   \
+    X(dwarf_attr)                                                                                                      \
+    X(dwarf_formudata)                                                                                                 \
+    X(dwarf_diename)                                                                                                   \
+    X(dwarf_tag)
+
+#define MEMBER(name) __typeof__(&name) name;
+static struct {
+    CALLS(MEMBER)
+} dw;
+
+/* Looked up when it is wanted first: a machine may do without it, and so does who has nothing native to name. */
+bool pt_native_lines_can(void)
+{
+    static enum { UNKNOWN, NO, YES } can;
+    if (can == UNKNOWN) {
+        void *library = dlopen("libdw.so.1", RTLD_NOW | RTLD_LOCAL);
+        can = library != NULL ? YES : NO;
+#define LOOK_UP(name)                                                                                                  \
+    if (can == YES && (*(void **)&dw.name = dlsym(library, #name)) == NULL) {                                          \
+        can = NO;                                                                                                      \
+    }
+        CALLS(LOOK_UP)
+        unsetenv("DEBUGINFOD_URLS"); /* nothing is fetched from elsewhere */
+    }
+    return can == YES;
+}
+
+/* ---- objects ---- */
+
+/* The one that was asked for last: a site's frames come one after another. */
+static struct {
+    char *name; /* "BUILD-ID PATH" */
+    Dwfl *dwfl;
+    Dwfl_Module *module; /* NULL: not to be had, or another one by now */
+} object;
+
+static bool has_id(Dwfl_Module *module, const char *hex, size_t length)
+{
+    const unsigned char *id;
+    GElf_Addr where;
+    int count = dw.dwfl_module_build_id(module, &id, &where);
+    bool same = count > 0 && (size_t)count * 2 == length;
+    for (int i = 0; same && i < count; i++) {
+        const char byte[] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        same = strtoul(byte, NULL, 16) == id[i];
+    }
+    return same;
+}
+
+static void open_object(const char *name)
+{
+    static Dwfl_Callbacks calls;
+    calls.find_elf = dw.dwfl_build_id_find_elf;
+    calls.find_debuginfo = dw.dwfl_standard_find_debuginfo;
+    calls.section_address = dw.dwfl_offline_section_address;
+    const char *path = strchr(name, ' ');
+    dw.dwfl_end(object.dwfl);
+    free(object.name);
+    object.name = strdup(name);
+    object.module = NULL;
+    object.dwfl = path != NULL ? dw.dwfl_begin(&calls) : NULL;
+    if (object.dwfl == NULL) {
+        return;
+    }
+    dw.dwfl_report_begin(object.dwfl);
+    Dwfl_Module *module = dw.dwfl_report_offline(object.dwfl, "", path + 1, -1);
+    dw.dwfl_report_end(object.dwfl, NULL, NULL);
+    object.module = module != NULL && has_id(module, name, (size_t)(path - name)) ? module : NULL;
+}
+
+/* ---- names ---- */
+
+/* By the C++ library's own, if the machine has one; the caller frees. */
+static char *demangle(const char *symbol)
+{
+    static char *(*call)(const char *, char *, size_t *, int *);
+    static bool looked;
+    if (!looked) {
+        void *library = dlopen("libstdc++.so.6", RTLD_NOW | RTLD_LOCAL);
+        *(void **)&call = library != NULL ? dlsym(library, "__cxa_demangle") : NULL;
+        looked = true;
+    }
+    int status;
+    return call != NULL && strncmp(symbol, "_Z", 2) == 0 ? call(symbol, NULL, NULL, &status) : NULL;
+}
+
+/* Without arguments, as the lines of Python have it. */
+static uint32_t add_name(const char *symbol)
+{
+    char *plain = demangle(symbol), *arguments = plain != NULL ? strchr(plain, '(') : NULL;
+    if (arguments != NULL && arguments > plain) {
+        *arguments = '\0';
+    }
+    uint32_t name = pt_table_load_string(plain != NULL ? plain : symbol);
+    free(plain);
+    return name;
+}
+
+/* Below the directory that the command is started in, as seen from there. */
+static const char *short_path(const char *path)
+{
+    static char here[PATH_MAX];
+    if (here[0] == '\0' && getcwd(here, sizeof here) == NULL) {
+        here[0] = '/';
+    }
+    size_t length = strlen(here);
+    return length > 1 && strncmp(path, here, length) == 0 && path[length] == '/' ? path + length + 1 : path;
+}
+
+/* An object, or a source, that is not the user's own. */
+static bool is_library(const char *path)
+{
+    return strncmp(path, "/usr/", 5) == 0 || strncmp(path, "/lib", 4) == 0 || strstr(path, "/site-packages/") != NULL ||
+           strstr(path, "/dist-packages/") != NULL;
+}
+
+static bool set_frame(struct pt_frame *f, const char *path, int line, const char *function)
+{
+    *f = (struct pt_frame){0};
+    if (path != NULL && line > 0 && function != NULL) {
+        f->file = pt_table_load_string(short_path(path));
+        f->function = add_name(function);
+        f->line = f->file != 0 && f->function != 0 ? (uint32_t)line : 0;
+    }
+    return f->line != 0;
+}
+
+/* Where a function was built in: file and line of the call. */
+static const char *called_at(Dwarf_Die *inlined, Dwarf_Die *unit, int *line)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Files *files;
+    Dwarf_Word number = 0, in_file = 0;
+    size_t count;
+    if (dw.dwarf_formudata(dw.dwarf_attr(inlined, DW_AT_call_line, &attribute), &number) != 0 || number > INT_MAX ||
+        dw.dwarf_formudata(dw.dwarf_attr(inlined, DW_AT_call_file, &attribute), &in_file) != 0 ||
+        dw.dwarf_getsrcfiles(unit, &files, &count) != 0 || in_file >= count) {
+        return NULL;
+    }
+    *line = (int)number;
+    return dw.dwarf_filesrc(files, in_file, NULL, NULL);
+}
+
+/* The call and, where its function was built into others, those that call it: `most` frames, innermost first. */
+static unsigned name_call(const struct pt_native *native, struct pt_frame *out, unsigned most, bool *library)
+{
+    GElf_Addr bias = 0;
+    const char *name = pt_table_string(native->object);
+    if (object.name == NULL || strcmp(object.name, name) != 0) {
+        open_object(name);
+    }
+    if (object.module == NULL || dw.dwfl_module_getelf(object.module, &bias) == NULL) {
+        return 0;
+    }
+    int line = 0;
+    unsigned named = 0;
+    GElf_Addr address = native->at + bias;
+    Dwfl_Line *found = dw.dwfl_module_getsrc(object.module, address);
+    const char *path = found != NULL ? dw.dwfl_lineinfo(found, NULL, &line, NULL, NULL, NULL) : NULL;
+    *library = is_library(strchr(name, ' ') + 1) || (path != NULL && is_library(path));
+    Dwarf_Addr unit_bias;
+    Dwarf_Die *unit = dw.dwfl_module_addrdie(object.module, address, &unit_bias), *scopes = NULL;
+    int count = unit != NULL ? dw.dwarf_getscopes(unit, address - unit_bias, &scopes) : 0;
+    for (int i = 0; i < count && named + 1 < most && dw.dwarf_tag(&scopes[i]) != DW_TAG_subprogram; i++) {
+        if (dw.dwarf_tag(&scopes[i]) == DW_TAG_inlined_subroutine) {
+            named += set_frame(&out[named], path, line, dw.dwarf_diename(&scopes[i]));
+            path = called_at(&scopes[i], unit, &line);
+        }
+    }
+    free(scopes);
+    /* The symbol tells class and namespace as well. */
+    return named + set_frame(&out[named], path, line, dw.dwfl_module_addrname(object.module, address));
+}
+
+/* Each native frame becomes one or more, as far as there is room; the caller that is known alone becomes frames. */
+static void name_site(struct pt_site *s)
+{
+    struct pt_frame named[PT_SITE_FRAMES];
+    uint32_t count = 0, libraries = 0;
+    bool alone = s->frames_count == 0;
+    for (uint32_t i = 0; count < PT_SITE_FRAMES && i < s->frames_count + alone; i++) {
+        const struct pt_native *native = alone ? &s->native : &s->frames[i].native;
+        bool library = alone || (s->library >> i & 1) != 0;
+        unsigned more = native->object != 0 ? name_call(native, named + count, PT_SITE_FRAMES - count, &library) : 0;
+        for (unsigned k = 0; k < more; k++) {
+            bool first = k == 0 && !alone;
+            named[count + k].native = first ? (struct pt_native){s->frames[i].function, s->frames[i].file}
+                                            : (struct pt_native){PT_NATIVE_MORE, PT_NATIVE_MORE};
+        }
+        if (more == 0 && !alone) {
+            named[count] = s->frames[i];
+            more = 1;
+        }
+        for (unsigned last = count + more; count < last; count++) {
+            libraries |= (uint32_t)library << count;
+        }
+    }
+    s->frames_count = count;
+    s->library = libraries;
+    memcpy(s->frames, named, count * sizeof *named);
+}
+
+void pt_native_lines_add(void)
+{
+    struct pt_table *t = pt_table();
+    for (uint32_t row = 0; row < t->sites; row++) {
+        struct pt_site *s = pt_table_site(row);
+        bool native = s->frames_count == 0 && s->native.object != 0;
+        for (uint32_t i = 0; i < s->frames_count; i++) {
+            native = native || s->frames[i].native.object != 0;
+        }
+        if (native && pt_native_lines_can()) {
+            name_site(s);
+        }
+    }
+}
+
+#else
+
+bool pt_native_lines_can(void)
+{
+    return false;
+}
+
+void pt_native_lines_add(void)
+{
+}
+
+#endif
