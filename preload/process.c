@@ -6,6 +6,7 @@
 #include "deepspeed.h"
 #include "life/init.h"
 #include "life/shutdown.h"
+#include "life/signals.h"
 #include "memory/owner.h"
 #include "stock.h"
 
@@ -87,6 +88,7 @@ DOOR _Noreturn void abort(void)
 {
     look_up();
     (void)pt_shutdown_now(1);
+    pt_signals_leave(SIGABRT);
     die();
 }
 
@@ -95,6 +97,7 @@ DOOR _Noreturn void __assert_fail(const char *what, const char *file, unsigned l
 {
     look_up();
     (void)pt_shutdown_now(1);
+    pt_signals_leave(SIGABRT);
     if (next[ASSERT_FAIL] != NULL) {
         ((assert_function *)next[ASSERT_FAIL])(what, file, line, function);
     }

@@ -67,7 +67,7 @@ for kib in 4 16 96; do
     is "a limit of $kib KiB: no file is left that cannot be read" "$(find "$dir/tiny$kib" -name '*.table')" ''
 done
 
-if mkdir "$work/small" && mount -t tmpfs -o size=300k none "$work/small" 2>/dev/null; then
+if mkdir "$work/small" && mount -t tmpfs -o size=400k none "$work/small" 2>/dev/null; then
     PINTENSOR_DIR=$work/small/t run "$work/keeps" many
     is 'no room: the program goes on, and no signal comes' "$status" 0
     is 'no room: one line' "$(grep -c 'is cut short (errno 28)' <<<"$err")" 1

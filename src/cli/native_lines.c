@@ -2,6 +2,7 @@
 
 #ifdef HAVE_LIBDW
 
+#include "base/libraries.h"
 #include "ledger/table_load.h"
 
 #include <dlfcn.h>
@@ -42,15 +43,21 @@ static struct {
     CALLS(MEMBER)
 } dw;
 
+/* Loads one for good. Symbols are found without dlsym(), which older libcs have by another version. */
+static bool load(const char *name, struct pt_library *out)
+{
+    return dlopen(name, RTLD_NOW | RTLD_LOCAL) != NULL && pt_libraries_named(name, NULL, out) == 0;
+}
+
 /* Looked up when it is wanted first: a machine may do without it, and so does who has nothing native to name. */
 bool pt_native_lines_can(void)
 {
     static enum { UNKNOWN, NO, YES } can;
     if (can == UNKNOWN) {
-        void *library = dlopen("libdw.so.1", RTLD_NOW | RTLD_LOCAL);
-        can = library != NULL ? YES : NO;
+        struct pt_library library;
+        can = load("libdw.so.1", &library) ? YES : NO;
 #define LOOK_UP(name)                                                                                                  \
-    if (can == YES && (*(void **)&dw.name = dlsym(library, #name)) == NULL) {                                          \
+    if (can == YES && (*(void **)&dw.name = pt_elf_symbol(&library.elf, #name)) == NULL) {                             \
         can = NO;                                                                                                      \
     }
         CALLS(LOOK_UP)
@@ -110,8 +117,8 @@ static char *demangle(const char *symbol)
     static char *(*call)(const char *, char *, size_t *, int *);
     static bool looked;
     if (!looked) {
-        void *library = dlopen("libstdc++.so.6", RTLD_NOW | RTLD_LOCAL);
-        *(void **)&call = library != NULL ? dlsym(library, "__cxa_demangle") : NULL;
+        struct pt_library library;
+        *(void **)&call = load("libstdc++.so.6", &library) ? pt_elf_symbol(&library.elf, "__cxa_demangle") : NULL;
         looked = true;
     }
     int status;
@@ -207,19 +214,20 @@ static unsigned name_call(const struct pt_native *native, struct pt_frame *out, 
 }
 
 /* Each native frame becomes one or more, as far as there is room; the caller that is known alone becomes frames. */
-static void name_site(struct pt_site *s)
+static void name_site(struct pt_site *s, struct pt_natives *natives)
 {
     struct pt_frame named[PT_SITE_FRAMES];
+    struct pt_native words[PT_SITE_FRAMES] = {0};
     uint32_t count = 0, libraries = 0;
     bool alone = s->frames_count == 0;
     for (uint32_t i = 0; count < PT_SITE_FRAMES && i < s->frames_count + alone; i++) {
-        const struct pt_native *native = alone ? &s->native : &s->frames[i].native;
+        const struct pt_native *native = alone ? &natives->caller : &natives->frame[i];
         bool library = alone || (s->library >> i & 1) != 0;
         unsigned more = native->object != 0 ? name_call(native, named + count, PT_SITE_FRAMES - count, &library) : 0;
         for (unsigned k = 0; k < more; k++) {
             bool first = k == 0 && !alone;
-            named[count + k].native = first ? (struct pt_native){s->frames[i].function, s->frames[i].file}
-                                            : (struct pt_native){PT_NATIVE_MORE, PT_NATIVE_MORE};
+            words[count + k] = first ? (struct pt_native){s->frames[i].function, s->frames[i].file}
+                                     : (struct pt_native){PT_NATIVE_MORE, PT_NATIVE_MORE};
         }
         if (more == 0 && !alone) {
             named[count] = s->frames[i];
@@ -232,6 +240,7 @@ static void name_site(struct pt_site *s)
     s->frames_count = count;
     s->library = libraries;
     memcpy(s->frames, named, count * sizeof *named);
+    memcpy(natives->frame, words, sizeof words);
 }
 
 void pt_native_lines_add(void)
@@ -239,12 +248,13 @@ void pt_native_lines_add(void)
     struct pt_table *t = pt_table();
     for (uint32_t row = 0; row < t->sites; row++) {
         struct pt_site *s = pt_table_site(row);
-        bool native = s->frames_count == 0 && s->native.object != 0;
+        struct pt_natives *natives = pt_table_natives(row);
+        bool native = s->frames_count == 0 && natives->caller.object != 0;
         for (uint32_t i = 0; i < s->frames_count; i++) {
-            native = native || s->frames[i].native.object != 0;
+            native = native || natives->frame[i].object != 0;
         }
         if (native && pt_native_lines_can()) {
-            name_site(s);
+            name_site(s, natives);
         }
     }
 }

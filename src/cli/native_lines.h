@@ -9,7 +9,7 @@
 /* Whether this command can read debug information here. */
 bool pt_native_lines_can(void);
 
-/* Names the frames of the table that was loaded last. In a frame that was named `native` has the words that stood there,
+/* Names the frames of the table that was loaded last. Of a frame that was named pt_natives has the words that stood there,
  * `at` the function and `object` the file: a site's id is made of those. One call may have become several frames; all but
  * the first, and those of a caller that is no frame itself, have PT_NATIVE_MORE. */
 void pt_native_lines_add(void);

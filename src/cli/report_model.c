@@ -50,18 +50,19 @@ static uint64_t mix_string(uint64_t hash, uint32_t string)
 }
 
 /* FNV-1a over all that tells sites apart in a table. The same forever: people keep ids in files. */
-static uint64_t id_of(const struct pt_site *s)
+static uint64_t id_of(const struct pt_site *s, const struct pt_natives *natives)
 {
     uint64_t hash = 14695981039346656037u;
     for (unsigned i = 0; i < s->frames_count; i++) {
         const struct pt_frame *f = &s->frames[i];
         unsigned char rest[5] = {f->line >> 24 & 255, f->line >> 16 & 255, f->line >> 8 & 255, f->line & 255,
                                  s->library >> i & 1};
-        if (f->line == 0 || f->native.object == 0) {
+        if (f->line == 0 || natives->frame[i].object == 0) {
             hash = mix(mix_string(mix_string(hash, f->file), f->function), rest, sizeof rest);
-        } else if (f->native.object != PT_NATIVE_MORE) { /* whether there is debug information makes no difference */
-            hash =
-                mix(mix_string(mix_string(hash, f->native.object), f->native.at), (unsigned char[]){0, 0, 0, 0, 1}, 5);
+        } else if (natives->frame[i].object !=
+                   PT_NATIVE_MORE) { /* whether there is debug information makes no difference */
+            hash = mix(mix_string(mix_string(hash, natives->frame[i].object), natives->frame[i].at),
+                       (unsigned char[]){0, 0, 0, 0, 1}, 5);
         }
     }
     return mix_string(mix_string(hash, s->symbol), s->object);
@@ -89,10 +90,10 @@ static void make_slots(struct pt_model *m)
     }
 }
 
-static struct pt_model_site *site_of(struct pt_model *m, const struct pt_site *s)
+static struct pt_model_site *site_of(struct pt_model *m, const struct pt_site *s, const struct pt_natives *natives)
 {
     make_slots(m);
-    uint64_t id = id_of(s);
+    uint64_t id = id_of(s, natives);
     uint32_t *slot = slot_of(m, id);
     if (*slot != 0) {
         return &m->site[*slot - 1];
@@ -165,7 +166,7 @@ static void add_share(struct pt_model *m, const struct pt_report *r, uint32_t ro
 {
     const struct pt_site *s = &r->site[row];
     uint32_t process = m->processes - 1;
-    struct pt_model_site *site = site_of(m, s);
+    struct pt_model_site *site = site_of(m, s, pt_table_natives(row));
     struct pt_model_words w = words_of(s);
     add_words(&site->sum, &w);
     add_words(&m->process[process].sum, &w);
@@ -199,14 +200,15 @@ static void add_share(struct pt_model *m, const struct pt_report *r, uint32_t ro
 
 static uint64_t known_id(uint32_t number)
 {
-    return number != 0 && pt_table_site_is(number) ? id_of(pt_table_site(number)) : 0;
+    return number != 0 && pt_table_site_is(number) ? id_of(pt_table_site(number), pt_table_natives(number)) : 0;
 }
 
 static uint64_t known_site(struct pt_model *m, uint32_t number)
 {
     uint64_t id = known_id(number);
     if (id != 0) {
-        (void)site_of(m, pt_table_site(number)); /* where nothing was allocated, it is known for this alone */
+        (void)site_of(m, pt_table_site(number),
+                      pt_table_natives(number)); /* where nothing was allocated, it is known for this alone */
     }
     return id;
 }

@@ -51,7 +51,7 @@ static uint32_t free_records;
 
 /* What of the current map is mapped. In a forked child the table reads as zero; extents are its own copy. */
 static struct {
-    struct pt_book header, sites, growths, strings, records, extents;
+    struct pt_book header, sites, growths, natives, strings, records, extents;
 } books;
 
 enum { SPREAD = 64, CHUNK = SPREAD * SPREAD };
@@ -94,7 +94,8 @@ static int open_part(void *p, size_t len)
  * past libc goes on seeing its parent's, which nobody writes who is not the owner (memory/owner). */
 static void leave_file(void)
 {
-    struct pt_book *const all[] = {&books.header, &books.sites, &books.growths, &books.strings, &books.records};
+    struct pt_book *const all[] = {&books.header,  &books.sites,   &books.growths,
+                                   &books.natives, &books.strings, &books.records};
     if (pt_table_file_whole() || (current.table != NULL && current.table->cut_short != 0)) {
         for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
             pt_pages_renew(all[i]->base, atomic_load(&all[i]->opened));
@@ -136,7 +137,8 @@ int pt_table_init(int rank)
     size_t foreign_at = pt_pages_up(sizeof(struct pt_table), 64);
     size_t sites_at = pt_pages_up(foreign_at + PT_FOREIGN_MOST * sizeof(struct pt_foreign), PT_PAGE);
     size_t growth_at = sites_at + pt_pages_up(SITES_MOST * sizeof(struct pt_site), PT_PAGE);
-    size_t strings_at = growth_at + pt_pages_up(SITES_MOST * sizeof(struct pt_growth), PT_PAGE);
+    size_t natives_at = growth_at + pt_pages_up(SITES_MOST * sizeof(struct pt_growth), PT_PAGE);
+    size_t strings_at = natives_at + pt_pages_up(SITES_MOST * sizeof(struct pt_natives), PT_PAGE);
     size_t records_at = strings_at + 2 * STRINGS_MOST;
     /* One for each page of the range is more than enough for a small one. */
     uint32_t records = m.range.size / PT_PAGE < RECORDS_MOST ? (uint32_t)(m.range.size / PT_PAGE) : RECORDS_MOST;
@@ -154,7 +156,8 @@ int pt_table_init(int rank)
     bool begun = pt_table_file_whole();
     pt_book_over(&books.header, base, sites_at, open_part);
     pt_book_over(&books.sites, base + sites_at, growth_at - sites_at, open_part);
-    pt_book_over(&books.growths, base + growth_at, strings_at - growth_at, open_part);
+    pt_book_over(&books.growths, base + growth_at, natives_at - growth_at, open_part);
+    pt_book_over(&books.natives, base + natives_at, strings_at - natives_at, open_part);
     pt_book_over(&books.strings, base + strings_at, 2 * STRINGS_MOST, open_part);
     pt_book_over(&books.records, base + records_at, records * sizeof(struct pt_record), open_part);
     if (pt_book_open(&books.header, sites_at) != 0 || !pt_table_open_site(0) || pt_book_open(&books.strings, 1) != 0 ||
@@ -175,6 +178,7 @@ int pt_table_init(int rank)
         .records_at = records_at,
         .sites_at = sites_at,
         .growth_at = growth_at,
+        .natives_at = natives_at,
         .strings_at = strings_at,
         .records_most = records,
         .sites_most = SITES_MOST,
@@ -214,12 +218,18 @@ struct pt_table *pt_table(void)
 bool pt_table_open_site(uint32_t row)
 {
     return row < SITES_MOST && pt_book_open(&books.sites, (row + 1) * sizeof(struct pt_site)) == 0 &&
-           pt_book_open(&books.growths, (row + 1) * sizeof(struct pt_growth)) == 0;
+           pt_book_open(&books.growths, (row + 1) * sizeof(struct pt_growth)) == 0 &&
+           pt_book_open(&books.natives, (row + 1) * sizeof(struct pt_natives)) == 0;
 }
 
 struct pt_site *pt_table_site(uint32_t site)
 {
     return (struct pt_site *)((char *)current.table + current.table->sites_at) + pt_site_row(site);
+}
+
+struct pt_natives *pt_table_natives(uint32_t site)
+{
+    return (struct pt_natives *)((char *)current.table + current.table->natives_at) + pt_site_row(site);
 }
 
 void pt_table_copy(const void *from, void *to, size_t bytes)

@@ -61,15 +61,9 @@ struct pt_record {
 
 #define PT_SITE_FRAMES 20
 
-/* Of a native call, for who reads debug information: its address in the object's file, and "BUILD-ID PATH"; 0: unknown. */
-struct pt_native {
-    uint32_t at, object;
-};
-
 struct pt_frame {
     uint32_t file, function; /* offsets of strings */
     uint32_t line;           /* 0: native, `function` is symbol+offset and `file` the object */
-    struct pt_native native;
 };
 
 /* A site is told by its number, which is a row of the table, and above it the row's generation: a row whose site has
@@ -92,11 +86,18 @@ struct pt_growth {
     } window[PT_GROWTH_WINDOWS];
 };
 
+/* The native calls of a site, for who reads debug information: their addresses in their objects' files, and "BUILD-ID
+ * PATH" of these; 0: unknown. Beside the sites as well. */
+struct pt_natives {
+    struct pt_native {
+        uint32_t at, object;
+    } frame[PT_SITE_FRAMES], caller; /* of a frame of Python's none; `caller`: `symbol` of the site */
+};
+
 /* Everything known of one allocation site. Bytes are those asked for unless said otherwise. */
 struct pt_site {
     _Atomic uint32_t generation;
     uint32_t frames_count, symbol, object;  /* nearest native symbol and the object it lies in */
-    struct pt_native native;                /* the same, as its address */
     uint32_t thread, library;               /* bit i: frame i is not the user's own code */
     struct pt_frame frames[PT_SITE_FRAMES]; /* innermost first */
     int8_t dtype;
@@ -184,7 +185,7 @@ struct pt_table {
     int32_t pid, rank;
     uint64_t born_ns, exit_ns; /* when the program was started; 0: exit has not begun */
     uint64_t now_ns;           /* of the latest report */
-    uint64_t foreign_at, records_at, sites_at, growth_at, strings_at;
+    uint64_t foreign_at, records_at, sites_at, growth_at, natives_at, strings_at;
     uint32_t records_most, sites_most;
     uint32_t other_site;    /* counts what came for rows that had been given to others meanwhile; 0: none so far */
     uint32_t doors_retired; /* bit i: a site of that door is no longer in the table */
@@ -238,6 +239,8 @@ bool pt_table_site_is(uint32_t site);
 /* The site, or that of all others if its row is no longer its own: for what is counted. With the pool's lock or a
  * magazine's, since no row changes hands then. */
 uint32_t pt_table_site_now(uint32_t site);
+
+struct pt_natives *pt_table_natives(uint32_t site);
 
 extern struct pt_growth *pt_table_growths;
 static inline struct pt_growth *pt_table_growth(uint32_t site)

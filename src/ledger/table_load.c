@@ -34,7 +34,8 @@ int pt_table_check_header(const struct pt_table *t, uint64_t len)
                     t->sites_at) &&
         t->sites >= 1 && t->sites <= 1u << PT_SITE_BITS &&
         lies_before(t->sites_at, t->sites, sizeof(struct pt_site), alignof(struct pt_site), t->growth_at) &&
-        lies_before(t->growth_at, t->sites, sizeof(struct pt_growth), alignof(struct pt_growth), t->strings_at) &&
+        lies_before(t->growth_at, t->sites, sizeof(struct pt_growth), alignof(struct pt_growth), t->natives_at) &&
+        lies_before(t->natives_at, t->sites, sizeof(struct pt_natives), alignof(struct pt_natives), t->strings_at) &&
         t->strings >= 1 && lies_before(t->strings_at, t->strings, 1, 1, t->records_at) && t->records >= 1 &&
         lies_before(t->records_at, 0, 1, alignof(struct pt_record), len) && t->misuses <= PT_MISUSE_MOST &&
         t->held_bys <= PT_HELD_BY_MOST && t->history.width_ns > 0 && t->history.used >= 1 &&
@@ -62,11 +63,9 @@ static void clean_site(const struct pt_table *t, struct pt_site *s)
     s->frames_count = s->frames_count <= PT_SITE_FRAMES ? s->frames_count : 0;
     clean_string(t, &s->symbol);
     clean_string(t, &s->object);
-    clean_string(t, &s->native.object);
     for (unsigned i = 0; i < PT_SITE_FRAMES; i++) {
         clean_string(t, &s->frames[i].file);
         clean_string(t, &s->frames[i].function);
-        clean_string(t, &s->frames[i].native.object);
     }
     s->dtype = pt_dtype_size(s->dtype) > 0 ? s->dtype : PT_DTYPE_NONE;
     s->door = s->door < PT_DOOR_COUNT ? s->door : PT_DOOR_C;
@@ -109,6 +108,13 @@ int pt_table_load_bytes(void *bytes, size_t len)
     struct pt_growth *growths = (struct pt_growth *)((char *)bytes + t->growth_at);
     for (uint32_t i = 0; i < t->sites; i++) {
         growths[i].windows = growths[i].windows <= PT_GROWTH_WINDOWS ? growths[i].windows : 0;
+    }
+    struct pt_natives *natives = (struct pt_natives *)((char *)bytes + t->natives_at);
+    for (uint32_t i = 0; i < t->sites; i++) {
+        clean_string(t, &natives[i].caller.object);
+        for (unsigned k = 0; k < PT_SITE_FRAMES; k++) {
+            clean_string(t, &natives[i].frame[k].object);
+        }
     }
     for (uint32_t i = 0; i < t->misuses; i++) {
         clean_misuse(t, &t->misuse[i]);

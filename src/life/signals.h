@@ -17,4 +17,7 @@ bool pt_signals_default(int sig, struct sigaction *ours);
 
 bool pt_signals_is_ours(const struct sigaction *action);
 
+/* The report has been written: a signal that we took over is the kernel's again. */
+void pt_signals_leave(int sig);
+
 #endif

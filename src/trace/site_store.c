@@ -186,18 +186,21 @@ static void give_up(uint32_t row)
     }
     atomic_store(&s->generation, (generation + 1) & (UINT32_MAX >> PT_SITE_BITS));
     fill_row(s, &(struct pt_site){0});
+    memset(pt_table_natives(row), 0, sizeof(struct pt_natives));
     pt_growth_forget(row);
 }
 
-static void name_again(struct pt_site *s)
+static void name_again(uint32_t row)
 {
+    struct pt_site *s = pt_table_site(row);
+    struct pt_natives *n = pt_table_natives(row);
     PT_PUT(s->symbol, pt_table_intern(pt_table_string(s->symbol)));
     PT_PUT(s->object, pt_table_intern(pt_table_string(s->object)));
-    PT_PUT(s->native.object, pt_table_intern(pt_table_string(s->native.object)));
+    PT_PUT(n->caller.object, pt_table_intern(pt_table_string(n->caller.object)));
     for (uint32_t i = 0; i < s->frames_count; i++) {
         PT_PUT(s->frames[i].file, pt_table_intern(pt_table_string(s->frames[i].file)));
         PT_PUT(s->frames[i].function, pt_table_intern(pt_table_string(s->frames[i].function)));
-        PT_PUT(s->frames[i].native.object, pt_table_intern(pt_table_string(s->frames[i].native.object)));
+        PT_PUT(n->frame[i].object, pt_table_intern(pt_table_string(n->frame[i].object)));
     }
 }
 
@@ -226,7 +229,7 @@ static uint32_t sort_out(void)
     memset(store.head, 0, sizeof store.head);
     pt_table_strings_renew();
     if (pt_table()->other_site != 0) {
-        name_again(pt_table_site(pt_table()->other_site));
+        name_again(pt_table()->other_site);
     }
     for (uint32_t row = 1; row < rows; row++) {
         struct pt_site *s = pt_table_site(row);
@@ -241,7 +244,7 @@ static uint32_t sort_out(void)
         if (goes || s->last_ns == 0) { /* a row that is free already */
             put(row < lines_begin() ? &store.free_rows : &store.free_lines, row);
         } else {
-            name_again(s);
+            name_again(row);
             put(list_of(s), row);
         }
     }
@@ -305,7 +308,6 @@ static void shorten(struct pt_site *s)
         s->library = s->library >> top & 1;
         s->frames_count = 1;
         s->symbol = s->object = 0;
-        s->native = (struct pt_native){0};
     }
 }
 
@@ -324,4 +326,14 @@ uint32_t pt_site_store_enter(struct pt_site *s, uint32_t era)
     }
     pthread_mutex_unlock(&store.mutex);
     return row;
+}
+
+void pt_site_store_place(uint32_t site, struct pt_native *native, const char *object, uint32_t at)
+{
+    pthread_mutex_lock(&store.mutex);
+    if (pt_table_site_is(site) && native->object == 0) {
+        PT_PUT(native->at, at);
+        PT_PUT(native->object, pt_table_intern(object));
+    }
+    pthread_mutex_unlock(&store.mutex);
 }

@@ -23,4 +23,7 @@ uint32_t pt_site_store_name(const char *s);
  * once more. May shorten it. */
 uint32_t pt_site_store_enter(struct pt_site *site, uint32_t era);
 
+/* Where one of the site's native calls lies, unless that is known, or the row is another site's by now. */
+void pt_site_store_place(uint32_t site, struct pt_native *native, const char *object, uint32_t at);
+
 #endif

@@ -100,8 +100,8 @@ uint64_t pt_stack_key(const struct pt_stack *s)
     return key_of(s, false);
 }
 
-/* A frame in words. Strings are interned one frame at a time: twenty in words are 8 KiB, and a thread's whole stack may be
- * 16. */
+/* A frame in words. Strings are interned one frame at a time: twenty in words are 8 KiB, and a thread's whole stack may
+ * be 16. */
 struct named_frame {
     char file[PT_SYMBOL_MOST], function[PT_SYMBOL_MOST];
     uint32_t line;
@@ -128,27 +128,15 @@ static __attribute__((noinline)) bool name_python(const struct pt_python_frame *
     return true;
 }
 
-/* In a buffer that has been used. */
-static struct pt_native place_of(const void *pc, struct named_frame *f)
-{
-    struct pt_native out = {0};
-    if (pt_symbol_place(pc, f->file, PT_SYMBOL_MOST, &out.at)) {
-        out.object = pt_site_store_name(f->file);
-    }
-    return out;
-}
-
 static __attribute__((noinline)) struct pt_frame name_native(const void *pc)
 {
     struct named_frame f = {.line = 0};
     pt_symbol_native(pc, f.function, f.file, PT_SYMBOL_MOST);
-    struct pt_frame out = intern(&f);
-    out.native = place_of(pc, &f);
-    return out;
+    return intern(&f);
 }
 
-/* Which frames to keep: the innermost few of libraries, then the user's own. */
-static void name_frames(const struct pt_stack *s, struct pt_site *out)
+/* Which frames to keep: the innermost few of libraries, then the user's own, and native ones. How many are Python's. */
+static unsigned name_frames(const struct pt_stack *s, struct pt_site *out)
 {
     unsigned kept = 0, library = 0;
     out->library = 0;
@@ -159,11 +147,13 @@ static void name_frames(const struct pt_stack *s, struct pt_site *out)
             out->library |= (uint32_t)others << kept++;
         }
     }
+    unsigned python = kept;
     for (unsigned i = 0; i < s->native_count && kept < PT_SITE_FRAMES; i++) {
         out->frames[kept] = name_native(s->native[i]);
         out->library |= 1u << kept++;
     }
     out->frames_count = kept;
+    return python;
 }
 
 static __attribute__((noinline)) void name_caller(const struct pt_stack *s, struct pt_site *out)
@@ -172,20 +162,44 @@ static __attribute__((noinline)) void name_caller(const struct pt_stack *s, stru
     pt_symbol_native(s->caller, f.function, f.file, PT_SYMBOL_MOST);
     out->symbol = pt_site_store_name(f.function);
     out->object = pt_site_store_name(f.file);
-    out->native = place_of(s->caller, &f);
+}
+
+static __attribute__((noinline)) void place_call(const void *pc, uint32_t site, struct pt_native *native)
+{
+    char object[PT_SYMBOL_MOST];
+    uint32_t at;
+    if (native->object == 0 && pt_symbol_place(pc, object, sizeof object, &at)) {
+        pt_site_store_place(site, native, object, at);
+    }
+}
+
+/* The native frames are the last ones. They are placed once the site has its row: they would take too much of a small
+ * stack beside it. */
+static void place_calls(const struct pt_stack *s, uint32_t site, uint32_t python, uint32_t frames)
+{
+    struct pt_natives *n = pt_table_natives(site);
+    place_call(s->caller, site, &n->caller);
+    for (uint32_t i = python; i < frames; i++) {
+        place_call(s->native[i - python], site, &n->frame[i]);
+    }
 }
 
 /* A stack that is new by its lines as well. */
 static __attribute__((noinline)) uint32_t enter(const struct pt_stack *s)
 {
     struct pt_site site = {.thread = s->thread != 0 ? s->thread : pt_owner_thread()};
-    uint32_t number;
+    uint32_t number, python, frames;
     do {
         uint32_t era = pt_site_store_begin();
-        name_frames(s, &site);
+        python = name_frames(s, &site);
+        frames = site.frames_count;
         name_caller(s, &site);
         number = pt_site_store_enter(&site, era);
     } while (number == 0);
+    bool whole = site.frames_count == frames && pt_site_row(number) != pt_table()->other_site;
+    if (whole) {
+        place_calls(s, number, python, frames);
+    }
     return number;
 }
 

@@ -14,6 +14,7 @@ static struct whole {
     struct pt_foreign foreign[PT_FOREIGN_MOST];
     struct pt_site site __attribute__((aligned(128)));
     struct pt_growth growth;
+    struct pt_natives natives;
     char strings[STRINGS];
     struct pt_record record;
 } whole;
@@ -28,6 +29,7 @@ static void make_whole(const char *name, size_t len)
                                     .foreign_at = offsetof(struct whole, foreign),
                                     .sites_at = offsetof(struct whole, site),
                                     .growth_at = offsetof(struct whole, growth),
+                                    .natives_at = offsetof(struct whole, natives),
                                     .strings_at = offsetof(struct whole, strings),
                                     .records_at = offsetof(struct whole, record),
                                     .sites_most = 1,

@@ -15,6 +15,7 @@ static struct whole {
     struct pt_foreign foreign[PT_FOREIGN_MOST];
     struct pt_site site[SITES] __attribute__((aligned(128)));
     struct pt_growth growth[SITES];
+    struct pt_natives natives[SITES];
     char strings[STRINGS];
     struct pt_record record[RECORDS];
 } whole;
@@ -29,6 +30,7 @@ static void make_whole(void)
                                     .foreign_at = offsetof(struct whole, foreign),
                                     .sites_at = offsetof(struct whole, site),
                                     .growth_at = offsetof(struct whole, growth),
+                                    .natives_at = offsetof(struct whole, natives),
                                     .strings_at = offsetof(struct whole, strings),
                                     .records_at = offsetof(struct whole, record),
                                     .sites_most = SITES,
