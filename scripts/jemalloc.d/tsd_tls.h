@@ -1,6 +1,6 @@
 /* In place of jemalloc 5.3.0's header of this name: what it keeps for each thread lies where pt_jemalloc_thread() says
- * (src/memory/jemalloc_thread.c), and not in thread-local storage of the initial-exec kind, with which a library cannot be loaded
- * late. When a thread ends, tsd_cleanup() is called from there too. */
+ * (src/memory/jemalloc_thread.c), and not in thread-local storage of the initial-exec kind, with which a library cannot
+ * be loaded late. When a thread ends, tsd_cleanup() is called from there too. */
 #ifdef JEMALLOC_INTERNAL_TSD_TLS_H
 #error This file should be included only once, by tsd.h.
 #endif

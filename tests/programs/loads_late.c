@@ -1,6 +1,6 @@
-/* Loads the C library while eight threads run, some of them on stacks of 16 KiB, and uses it from all of them, from threads that
- * begin later, from a child, and from a signal handler of a thread that never did: loads_late LIBRARY. The first line says
- * whether it could be loaded. */
+/* Loads the C library while eight threads run, some of them on stacks of 16 KiB, and uses it from all of them, from
+ * threads that begin later, from a child, and from a signal handler of a thread that never did: loads_late LIBRARY. The
+ * first line says whether it could be loaded. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
