@@ -13,8 +13,8 @@ struct pt_thread_page {
     char text[PT_THREAD_PAGE_TEXT];
 };
 
-/* This thread's page, zero at first; NULL if there is no memory for one. In destructors of thread-specific data it may
- * be another, newer one. */
+/* This thread's page, its last two members zero at first; NULL if there is no memory for one. In destructors of
+ * thread-specific data it may be another, newer one. */
 struct pt_thread_page *pt_thread_page(void);
 
 /* The same, but NULL if there is none yet. */
