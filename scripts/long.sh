@@ -36,7 +36,7 @@ long_build() { # DIR FLAGS TARGET…
     shift 2
     mkdir -p "$dir" && cd "$dir" || return
     [[ -e Makefile ]] ||
-        "$SETUP_ROOT/configure" --disable-shared CC=clang CFLAGS="-O1 -g -fno-omit-frame-pointer $flags" LDFLAGS="${flags//,fuzzer-no-link/}" >configure.log || return
+        "$SETUP_ROOT/configure" ${with_jemalloc[@]+"${with_jemalloc[@]}"} --disable-shared CC=clang CFLAGS="-O1 -g -fno-omit-frame-pointer $flags" LDFLAGS="${flags//,fuzzer-no-link/}" >configure.log || return
     make -j"$(nproc)" libcore.la jemalloc.a libstubs.la tests/libcuda.so.1 "$@"
 }
 
@@ -97,7 +97,7 @@ long_valgrind() {
 # Counters are atomic, since those of threads would lose counts, and even become negative, which gcovr does not read.
 long_coverage() {
     mkdir -p "$LONG_DIR/coverage" && cd "$LONG_DIR/coverage" || return
-    "$SETUP_ROOT/configure" CFLAGS='-O0 -g --coverage -fprofile-update=atomic' LDFLAGS=--coverage >configure.log || return
+    "$SETUP_ROOT/configure" ${with_jemalloc[@]+"${with_jemalloc[@]}"} CFLAGS='-O0 -g --coverage -fprofile-update=atomic' LDFLAGS=--coverage >configure.log || return
     find . -name '*.gcda' -delete
     make -j"$(nproc)" || return
     # What fails here has failed before, or wants an optimised build.

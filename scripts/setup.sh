@@ -7,7 +7,8 @@
 #                             with `long`, what only scripts/test --long uses
 #   setup_python              a venv with torch and DeepSpeed, in the cache
 #   setup_ops VERSION         the DeepSpeed ops that the job loads, compiled once
-#   setup_build [DIR [ARG…]]  configure (with ARGs) and make in DIR, ./build unless told
+#   setup_jemalloc            a jemalloc with which libpintensor.so can be loaded late, built once, in the cache
+#   setup_build [DIR [ARG…]]  that, configure (with ARGs) and make in DIR, ./build unless told
 #   job_env VERSION           exports what a DeepSpeed job of that version needs
 #   require_memlock MIB       fails, with the remedy, when a process cannot lock that much
 #   run_job VERSION LIB DIR [ARG…]   runs demo_job.py, with LIB preloaded unless that is empty;
@@ -219,6 +220,28 @@ setup_ops() { with_lock ops_ "${1:-$SETUP_DEEPSPEED}"; }
 
 # --- pintensor itself -----------------------------------------------------------------------
 
+# What configure is told of it; nothing: the distribution's.
+with_jemalloc=()
+
+# One archive for each state of what it is made by. Where it cannot be made the distribution's serves, and one line says so.
+jemalloc_() {
+    local made log=$SETUP_CACHE/logs/jemalloc.log
+    made=$SETUP_CACHE/jemalloc-$(cd "$SETUP_ROOT/scripts" && cat jemalloc jemalloc.d/tsd_tls.h | sha256sum | cut -c 1-16)
+    if [[ ! -d $made ]]; then
+        mkdir -p "$SETUP_CACHE/logs"
+        rm -rf "$made.part"
+        say "building jemalloc (about 40 s on 2 cores)"
+        if ! "$SETUP_ROOT/scripts/jemalloc" "$made.part" >"$log" 2>&1; then
+            say "jemalloc: $(tail -n 1 "$log"); the distribution's serves, with which libpintensor.so cannot be loaded late ($log)"
+            return 0
+        fi
+        mv "$made.part" "$made"
+    fi
+    with_jemalloc=("--with-jemalloc=$made/lib/libjemalloc_pic.a")
+}
+
+setup_jemalloc() { with_lock jemalloc_; }
+
 make_() { # DIR [CONFIGURE-ARG…]
     local dir=$1
     shift
@@ -229,7 +252,7 @@ make_() { # DIR [CONFIGURE-ARG…]
             exit 1
         fi
         mkdir -p "$dir" && cd "$dir" || exit
-        [[ -f Makefile ]] || "$SETUP_ROOT/configure" "$@" || exit
+        [[ -f Makefile ]] || "$SETUP_ROOT/configure" ${with_jemalloc[@]+"${with_jemalloc[@]}"} "$@" || exit
         make -j"$(nproc)"
     )
 }
@@ -237,6 +260,7 @@ make_() { # DIR [CONFIGURE-ARG…]
 setup_build() { # [DIR [CONFIGURE-ARG…]]
     local dir=${1:-$SETUP_ROOT/build}
     (($# == 0)) || shift
+    [[ -f $dir/Makefile ]] || setup_jemalloc
     step "building pintensor in $dir" '30 s' build make_ "$dir" "$@"
 }
 

@@ -1,9 +1,13 @@
 #include "memory/arena.h"
+#include "memory/jemalloc_thread.h"
 #include "memory/pages.h"
 #include "memory/pin.h"
 #include "memory/segments.h"
 #include "suite.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 static void start(void)
@@ -125,6 +129,70 @@ START_TEST(no_memory_can_be_locked_no_block)
 }
 END_TEST
 
+enum { CROWD = 8, TURNS = 500 };
+static pthread_barrier_t none_is_left;
+
+static void *take_and_give(void *unused)
+{
+    static _Atomic int inside;
+    bool by_storage = pt_jemalloc_thread_is_known(); /* then nobody has to wait */
+    pthread_barrier_wait(&none_is_left);
+    for (int i = 0; i < TURNS; i++) {
+        pt_jemalloc_thread_enter();
+        REQUIRE(++inside == 1 || by_storage);
+        sched_yield();
+        inside--;
+        pt_jemalloc_thread_leave();
+        size_t usable;
+        void *p[4];
+        for (int k = 0; k < 4; k++) {
+            p[k] = pt_arena_small(100, 64, &usable);
+            REQUIRE(p[k] != NULL);
+            memset(p[k], i, 100);
+        }
+        for (int k = 0; k < 4; k++) {
+            pt_arena_small_free(p[k]);
+        }
+        REQUIRE(pt_jemalloc_thread_is_known() == by_storage);
+    }
+    return unused;
+}
+
+/* What jemalloc keeps for a thread takes a page, which the kernel may refuse. */
+START_TEST(threads_without_memory_of_their_own_take_turns)
+{
+    start();
+    size_t usable;
+    void *p[CROWD * 4];
+    for (unsigned i = 0; i < CROWD * 4; i++) {
+        p[i] = pt_arena_small(100, 64, &usable);
+    }
+    for (unsigned i = 0; i < CROWD * 4; i++) {
+        pt_arena_small_free(p[i]); /* there is enough for all of them */
+    }
+    pthread_t thread[CROWD];
+    pthread_barrier_init(&none_is_left, NULL, CROWD + 1);
+    for (unsigned i = 0; i < CROWD; i++) {
+        REQUIRE(pthread_create(&thread[i], NULL, take_and_give, NULL) == 0);
+    }
+    setrlimit(RLIMIT_AS, &(struct rlimit){.rlim_cur = MIB, .rlim_max = RLIM_INFINITY});
+    REQUIRE(pt_pages_scratch(PT_PAGE) == NULL);
+    pthread_barrier_wait(&none_is_left);
+    for (int i = 0; i < 20; i++) { /* a fork needs none either */
+        pid_t child = fork();
+        if (child == 0) {
+            pt_arena_small_free(pt_arena_small(100, 64, &usable));
+            _exit(0);
+        }
+        int status;
+        REQUIRE(child < 0 || (waitpid(child, &status, 0) == child && status == 0));
+    }
+    for (unsigned i = 0; i < CROWD; i++) {
+        pthread_join(thread[i], NULL);
+    }
+}
+END_TEST
+
 /* jemalloc would end this process for the bad option, or fill memory, if it read the variable. */
 START_TEST(malloc_conf_has_no_effect)
 {
@@ -165,6 +233,7 @@ int main(int argc, char **argv)
     tcase_add_test(tests, one_lies_in_no_two_hands);
     tcase_add_test(tests, a_purge_gives_them_back);
     tcase_add_test(tests, no_memory_can_be_locked_no_block);
+    tcase_add_test(tests, threads_without_memory_of_their_own_take_turns);
     tcase_add_test(tests, malloc_conf_has_no_effect);
     return suite_run("arena", tests);
 }

@@ -54,6 +54,7 @@ preload_tests = \
 	tests/preload_rights.sh \
 	tests/preload_hostile.sh \
 	tests/preload_linker.sh \
+	tests/loads_late.sh \
 	tests/preload_old_libc.sh \
 	tests/preload_harm.sh \
 	tests/preload_leaf.sh \
@@ -156,6 +157,7 @@ EXTRA_DIST += \
 	tests/programs/memory.c \
 	tests/programs/linked.c \
 	tests/programs/linker.c \
+	tests/programs/loads_late.c \
 	tests/programs/locking_malloc.c \
 	tests/programs/wraps_dlsym.c \
 	tests/programs/drop_in.cpp \

@@ -64,17 +64,4 @@ done
 
 run timeout 20 "$work/locking_malloc"
 is 'a malloc that calls mlock()' "$status $err" '0 '
-
-# jemalloc's thread-local data has to lie where every thread has room from its start.
-stock "${linker[@]}" late "$top_builddir/.libs/libpintensor.so"
-if [[ $out == loaded* ]]; then
-    is 'loaded late' "$status $out" '0 loaded
-pinned 0'
-else
-    has 'loaded late: one plain error, and the program goes on' "$status $out" '0 '
-    has 'it names the reason' "$out" 'cannot allocate memory in static TLS block'
-fi
-stock env GLIBC_TUNABLES=glibc.rtld.optional_static_tls=4096 "${linker[@]}" late "$top_builddir/.libs/libpintensor.so"
-is 'loaded late into a program that left room for that' "$status $out" '0 loaded
-pinned 0'
 finish

@@ -83,6 +83,11 @@ if command -v pkg-config >/dev/null; then
     is 'and runs' "$status $out" "0 version $(pkg-config --modversion pintensor)"
 fi
 
+if nm "$top_builddir/jemalloc.a" | grep -q ' U pt_jemalloc_thread$'; then
+    alone python -c 'import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).pintensor_trim())' "$package/lib/libpintensor.so.0"
+    is 'Python loads the library late' "$status $out" '0 0'
+fi
+
 rm "$package/bin/pintensor"
 alone pintensor --version
 is 'a file that is gone costs one line' "$status $(grep -c . <<<"$err")" '1 1'

@@ -10,6 +10,7 @@
 #include "life/managers.h"
 #include "memory/owner.h"
 #include "memory/pin.h"
+#include "memory/thread_page.h"
 #include "pintensor.h"
 #include "pool/stream_use.h"
 #include "pool/upkeep.h"
@@ -20,7 +21,7 @@
 #include <errno.h>
 #include <string.h>
 
-static __thread char error_text[1024];
+static __thread int last_code; /* of this thread's last failure; its details are in the thread's page */
 
 static const struct {
     int code;
@@ -46,15 +47,28 @@ const char *pintensor_strerror(int code)
 
 const char *pintensor_last_error(void)
 {
-    return error_text;
+    const struct pt_thread_page *p = pt_thread_page_there();
+    return last_code == 0 ? "" : p != NULL && p->text[0] != '\0' ? p->text : pintensor_strerror(last_code);
+}
+
+/* Where a failure's details go. False: there is no memory for them, and the code's text has to do. */
+static bool details_of(int code, struct pt_text *t)
+{
+    struct pt_thread_page *p = pt_thread_page();
+    last_code = code;
+    if (p != NULL) {
+        pt_text_init(t, p->text, sizeof p->text, -1);
+    }
+    return p != NULL;
 }
 
 /* Leaves the code's text, then the details. */
 static int fail(int code, const char *details)
 {
     struct pt_text t;
-    pt_text_init(&t, error_text, sizeof error_text, -1);
-    pt_text_add(&t, details[0] != '\0' ? "%s: %s" : "%s", pintensor_strerror(code), details);
+    if (details_of(code, &t)) {
+        pt_text_add(&t, details[0] != '\0' ? "%s: %s" : "%s", pintensor_strerror(code), details);
+    }
     return code;
 }
 
@@ -64,8 +78,9 @@ static int fail_alloc(int error, size_t bytes)
         return fail(PINTENSOR_EOFF, "");
     }
     struct pt_text t;
-    pt_text_init(&t, error_text, sizeof error_text, -1);
-    pt_block_explain(bytes, &t);
+    if (details_of(PINTENSOR_ELIMIT, &t)) {
+        pt_block_explain(bytes, &t);
+    }
     return PINTENSOR_ELIMIT;
 }
 

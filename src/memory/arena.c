@@ -2,6 +2,7 @@
 
 #include "base/sandbox.h"
 #include "base/thread.h"
+#include "memory/jemalloc_thread.h"
 #include "memory/pages.h"
 #include "memory/segments.h"
 #include "memory/spares.h"
@@ -30,16 +31,23 @@ static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
 static void enter(void)
 {
     pthread_rwlock_rdlock(&gate);
+    pt_jemalloc_thread_enter();
 }
 
 static void leave(void)
 {
+    pt_jemalloc_thread_leave();
     pthread_rwlock_unlock(&gate);
 }
 
 static void before_fork(void)
 {
     pthread_rwlock_wrlock(&gate);
+}
+
+static void after_fork(void)
+{
+    pthread_rwlock_unlock(&gate);
 }
 
 static void after_fork_in_child(void)
@@ -146,7 +154,7 @@ static int name_to_mib(const char *name, size_t mib[3])
 static int watch_forks(void)
 {
     static bool done; /* children inherit it */
-    int error = done ? 0 : pt_thread_at_fork(before_fork, leave, after_fork_in_child);
+    int error = done ? 0 : pt_thread_at_fork(before_fork, after_fork, after_fork_in_child);
     done = done || error == 0;
     return -error;
 }
@@ -155,7 +163,9 @@ static void *wake(void *unused)
 {
     const char *version;
     size_t len = sizeof version;
+    enter();
     (void)mallctl("version", &version, &len, NULL, 0);
+    leave();
     return unused;
 }
 
@@ -180,6 +190,7 @@ int pt_arena_init(void)
 {
     pt_spares_init();
     wake_on_a_large_stack();
+    enter();
     int error = create(&state.arena);
     if (error == 0) {
         error = name_to_mib("arena.0.purge", state.purge);
@@ -190,6 +201,7 @@ int pt_arena_init(void)
     if (error == 0) {
         error = name_to_mib("arena.0.dirty_decay_ms", state.idle);
     }
+    leave();
     if (error == 0) {
         error = watch_forks();
     }
@@ -239,10 +251,22 @@ static void *allocate(size_t size, int flags)
     return q.got != NULL && is_ours(q.got) ? q.got : NULL;
 }
 
+/* It takes no lock of jemalloc's, once that knows the thread. */
+static size_t usable_size(size_t size, int flags)
+{
+    if (pt_jemalloc_thread_is_known()) {
+        return nallocx(size, flags);
+    }
+    enter();
+    size_t usable = nallocx(size, flags);
+    leave();
+    return usable;
+}
+
 void *pt_arena_small(size_t size, size_t align, size_t *usable)
 {
     int flags = MALLOCX_ARENA(state.arena) | MALLOCX_TCACHE_NONE | MALLOCX_ALIGN(align);
-    *usable = nallocx(size, flags);
+    *usable = usable_size(size, flags);
     void *p = pt_spares_take(*usable, align);
     p = p != NULL ? p : allocate(size, flags);
     *usable = p != NULL ? *usable : 0;
@@ -294,5 +318,7 @@ void pt_arena_small_purge(void)
 void pt_arena_small_idle(size_t seconds)
 {
     ssize_t ms = (ssize_t)(seconds * 1000);
+    enter();
     (void)mallctlbymib(state.idle, state.mib_len, NULL, NULL, &ms, sizeof ms);
+    leave();
 }

@@ -2,8 +2,7 @@
  * ever. load PLUGIN WHAT       the plugin's constructor waits for a thread that does WHAT driver PLUGIN DRIVER   the
  * same with a CUDA driver in use; then pins once more, and tells what is registered walk WHAT              likewise
  * while the list of objects is walked fork PLUGIN WHAT       the same in a child that was forked meanwhile, while the
- * constructor waits for main() fork-walk WHAT         the same while the list is walked late LIBRARY           loads
- * the C library late end HOW                ends: exit, _exit, quick_exit, abort, assert WHAT: pin, mlock, _exit,
+ * constructor waits for main() fork-walk WHAT         the same while the list is walked end HOW                ends: exit, _exit, quick_exit, abort, assert WHAT: pin, mlock, _exit,
  * quick_exit, exit, abort, assert. The plugin is this file with -DPLUGIN. */
 #include <dlfcn.h>
 #include <link.h>
@@ -165,18 +164,6 @@ static int with_driver(char *plugin, const char *driver)
     return 0;
 }
 
-static int late(const char *library)
-{
-    void *handle = dlopen(library, RTLD_NOW);
-    puts(handle != NULL ? "loaded" : dlerror());
-    if (handle != NULL) {
-        *(void **)&create = dlsym(handle, "pintensor_manager_create");
-        *(void **)&alloc = dlsym(handle, "pintensor_alloc");
-        printf("pinned %d\n", pin());
-    }
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     const char *way = argc > 1 ? argv[1] : "";
@@ -193,8 +180,6 @@ int main(int argc, char **argv)
         return forked(argv[2]);
     } else if (strcmp(way, "fork-walk") == 0) {
         return forked(NULL);
-    } else if (strcmp(way, "late") == 0) {
-        return late(argv[2]);
     } else {
         end(what);
     }
