@@ -667,7 +667,7 @@ int main(void)
     tcase_add_test(tests, kept_until_freed);
     tcase_add_test(tests, kept_until_exit);
     tcase_add_test(tests, what_others_map_among_blocks_is_not_ours);
-    if (MAPPINGS_ARE_OURS) { /* it uses all that a process may have */
+    if (mappings_are_ours()) { /* it uses all that a process may have */
         tcase_add_test(tests, what_cannot_be_unlocked_is_counted_and_tried_again);
     }
     tcase_add_test(tests, threads_never_share_a_byte);

@@ -23,12 +23,14 @@
 #define __has_feature(x) 0
 #endif
 
-/* The sanitizers make mappings of their own, all the time, and end the program where they get none. */
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MAPPINGS_ARE_OURS false
-#else
-#define MAPPINGS_ARE_OURS true
-#endif
+/* False under the sanitizers and valgrind: they make mappings of their own, all the time, and end the program where they
+ * get none. The latter shows itself by what it preloads. */
+static inline bool mappings_are_ours(void)
+{
+    const char *preloaded = getenv("LD_PRELOAD");
+    return !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer) &&
+           (preloaded == NULL || strstr(preloaded, "/vgpreload_") == NULL);
+}
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
