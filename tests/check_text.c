@@ -1,3 +1,4 @@
+#include "base/program_name.h"
 #include "base/text.h"
 #include "suite.h"
 
@@ -155,6 +156,70 @@ START_TEST(numbers_in_files_like_those_of_proc)
 }
 END_TEST
 
+/* Names come from the program: each is one line of UTF-8 that does nothing to a terminal. */
+static const struct {
+    const char *name, *shown;
+} names[] = {
+    {"train.py", "train.py"},
+    {"pl\xc3\xa4tze \xe2\x82\xac \xf0\x9f\x94\xa5", "pl\xc3\xa4tze \xe2\x82\xac \xf0\x9f\x94\xa5"},
+    {"two\nlines", "two\\nlines"},
+    {"\x1b[2Jgone", "\\x1b[2Jgone"},
+    {"\x7f\x01", "\\x7f\\x01"},
+    {"cut \xe2\x82", "cut \\xe2\\x82"},
+    {"alone \x82", "alone \\x82"},
+    {"too long \xc0\xaf", "too long \\xc0\\xaf"}, /* a slash in two bytes */
+    {"half a pair \xed\xa0\x80", "half a pair \\xed\\xa0\\x80"},
+    {"beyond \xf4\x90\x80\x80", "beyond \\xf4\\x90\\x80\\x80"},
+    {"steers \xc2\x9b", "steers \\xc2\\x9b"}, /* what ESC [ is in one */
+    {"", ""},
+};
+
+START_TEST(names_are_one_line_that_steers_nothing)
+{
+    char buf[256];
+    struct pt_text t;
+    pt_text_init(&t, buf, sizeof buf, -1);
+    pt_text_add(&t, "<%S>", names[_i].name);
+    ck_assert_msg(buf[0] == '<' && strncmp(buf + 1, names[_i].shown, strlen(names[_i].shown)) == 0 &&
+                      strcmp(buf + 1 + strlen(names[_i].shown), ">") == 0,
+                  "%u: %s", _i, buf);
+}
+END_TEST
+
+/* A command line: its words, parted by '|' here. */
+static const struct {
+    const char *line, *name; /* NULL: it does not tell */
+} programs[] = {
+    {"/usr/bin/train|--steps|5|", "train"},
+    {"python3|-u|/home/me/train.py|--epochs|3|", "train.py"},
+    {"/opt/bin/python3.11|-X|dev|-W|error|-O|src/train.py|", "train.py"},
+    {"python|-m|torch.distributed.run|--nproc|2|", "python -m torch.distributed.run"},
+    {"python|-c|import torch|", "python -c"},
+    {"python|-|", "python -"},
+    {"python|-m|", "python"},
+    {"python|-X|", "python"},
+    {"python3|", "python3"},
+    {"", NULL},
+    {"cut", NULL},
+    {"|x|", NULL},
+    {"/bin/|", NULL},
+};
+
+START_TEST(what_people_call_a_program)
+{
+    char words[100], buf[100] = "";
+    size_t n = strlen(programs[_i].line);
+    struct pt_text t;
+    memcpy(words, programs[_i].line, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        words[i] = words[i] == '|' ? '\0' : words[i];
+    }
+    pt_text_init(&t, buf, sizeof buf, -1);
+    ck_assert(pt_program_name_of(words, n, &t) == (programs[_i].name != NULL));
+    ck_assert_str_eq(buf, programs[_i].name != NULL ? programs[_i].name : "");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("text");
@@ -168,5 +233,7 @@ int main(void)
     tcase_add_test(tests, numbers_are_parsed_whole_or_not_at_all);
     tcase_add_test(tests, distance_counts_edits);
     tcase_add_test(tests, numbers_in_files_like_those_of_proc);
+    tcase_add_loop_test(tests, names_are_one_line_that_steers_nothing, 0, sizeof names / sizeof *names);
+    tcase_add_loop_test(tests, what_people_call_a_program, 0, sizeof programs / sizeof *programs);
     return suite_run("text", tests);
 }
