@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- libdw ---- */
@@ -68,12 +69,14 @@ bool pt_native_lines_can(void)
 
 /* ---- objects ---- */
 
-/* The one that was asked for last: a site's frames come one after another. */
-static struct {
+#define OBJECTS_MOST 64
+
+/* Those that were asked for; when they are too many the oldest goes. */
+static struct object {
     char *name; /* "BUILD-ID PATH" */
     Dwfl *dwfl;
     Dwfl_Module *module; /* NULL: not to be had, or another one by now */
-} object;
+} objects[OBJECTS_MOST];
 
 static bool has_id(Dwfl_Module *module, const char *hex, size_t length)
 {
@@ -88,25 +91,43 @@ static bool has_id(Dwfl_Module *module, const char *hex, size_t length)
     return same;
 }
 
-static void open_object(const char *name)
+static bool is_file(const char *path)
+{
+    struct stat about;
+    return path != NULL && stat(path + 1, &about) == 0 && S_ISREG(about.st_mode);
+}
+
+static void open_object(struct object *o, const char *name)
 {
     static Dwfl_Callbacks calls;
     calls.find_elf = dw.dwfl_build_id_find_elf;
     calls.find_debuginfo = dw.dwfl_standard_find_debuginfo;
     calls.section_address = dw.dwfl_offline_section_address;
     const char *path = strchr(name, ' ');
-    dw.dwfl_end(object.dwfl);
-    free(object.name);
-    object.name = strdup(name);
-    object.module = NULL;
-    object.dwfl = path != NULL ? dw.dwfl_begin(&calls) : NULL;
-    if (object.dwfl == NULL) {
+    dw.dwfl_end(o->dwfl);
+    free(o->name);
+    *o = (struct object){.name = strdup(name), .dwfl = is_file(path) ? dw.dwfl_begin(&calls) : NULL};
+    if (o->dwfl == NULL) {
         return;
     }
-    dw.dwfl_report_begin(object.dwfl);
-    Dwfl_Module *module = dw.dwfl_report_offline(object.dwfl, "", path + 1, -1);
-    dw.dwfl_report_end(object.dwfl, NULL, NULL);
-    object.module = module != NULL && has_id(module, name, (size_t)(path - name)) ? module : NULL;
+    dw.dwfl_report_begin(o->dwfl);
+    Dwfl_Module *module = dw.dwfl_report_offline(o->dwfl, "", path + 1, -1);
+    dw.dwfl_report_end(o->dwfl, NULL, NULL);
+    o->module = module != NULL && has_id(module, name, (size_t)(path - name)) ? module : NULL;
+}
+
+/* NULL: nothing is to be had of it. */
+static Dwfl_Module *module_of(const char *name)
+{
+    static unsigned next;
+    for (unsigned i = 0; i < OBJECTS_MOST && objects[i].name != NULL; i++) {
+        if (strcmp(objects[i].name, name) == 0) {
+            return objects[i].module;
+        }
+    }
+    struct object *o = &objects[next++ % OBJECTS_MOST];
+    open_object(o, name);
+    return o->module;
 }
 
 /* ---- names ---- */
@@ -187,20 +208,18 @@ static unsigned name_call(const struct pt_native *native, struct pt_frame *out, 
 {
     GElf_Addr bias = 0;
     const char *name = pt_table_string(native->object);
-    if (object.name == NULL || strcmp(object.name, name) != 0) {
-        open_object(name);
-    }
-    if (object.module == NULL || dw.dwfl_module_getelf(object.module, &bias) == NULL) {
+    Dwfl_Module *module = module_of(name);
+    if (module == NULL || dw.dwfl_module_getelf(module, &bias) == NULL) {
         return 0;
     }
     int line = 0;
     unsigned named = 0;
     GElf_Addr address = native->at + bias;
-    Dwfl_Line *found = dw.dwfl_module_getsrc(object.module, address);
+    Dwfl_Line *found = dw.dwfl_module_getsrc(module, address);
     const char *path = found != NULL ? dw.dwfl_lineinfo(found, NULL, &line, NULL, NULL, NULL) : NULL;
     *library = is_library(strchr(name, ' ') + 1) || (path != NULL && is_library(path));
     Dwarf_Addr unit_bias;
-    Dwarf_Die *unit = dw.dwfl_module_addrdie(object.module, address, &unit_bias), *scopes = NULL;
+    Dwarf_Die *unit = dw.dwfl_module_addrdie(module, address, &unit_bias), *scopes = NULL;
     int count = unit != NULL ? dw.dwarf_getscopes(unit, address - unit_bias, &scopes) : 0;
     for (int i = 0; i < count && named + 1 < most && dw.dwarf_tag(&scopes[i]) != DW_TAG_subprogram; i++) {
         if (dw.dwarf_tag(&scopes[i]) == DW_TAG_inlined_subroutine) {
@@ -210,7 +229,7 @@ static unsigned name_call(const struct pt_native *native, struct pt_frame *out, 
     }
     free(scopes);
     /* The symbol tells class and namespace as well. */
-    return named + set_frame(&out[named], path, line, dw.dwfl_module_addrname(object.module, address));
+    return named + set_frame(&out[named], path, line, dw.dwfl_module_addrname(module, address));
 }
 
 /* Each native frame becomes one or more, as far as there is room; the caller that is known alone becomes frames. */
