@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <jemalloc/jemalloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -22,29 +23,102 @@
  * would hide freed blocks from the limits), and no decay but what we ask for. */
 const char *malloc_conf = "retain:false,narenas:1,tcache:false,dirty_decay_ms:-1,muzzy_decay_ms:0";
 
-/* jemalloc 5.3.0 does not take its radix tree's lock before a fork: a child forked while another thread grows the tree would
- * wait for it for ever. So no thread is inside jemalloc while this process forks. A writer goes first, or steady traffic
- * would hold fork() up. Calls do not nest. */
+/* No thread is inside jemalloc while this process forks, nor in the middle of setting us up: the child would wait for
+ * ever for a lock that nobody holds there, or go on with what is half made. jemalloc's own handlers leave its radix
+ * tree's lock out in 5.3.0, and would lock the others before whoever is inside gets out; so ours call them. A writer
+ * goes first, or steady traffic would hold fork() up. Calls do not nest. */
 static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+/* This thread is in there, so that a signal handler that forks must not wait; it has shut the gate. */
+static __thread volatile bool inside, shut;
+
+/* This process was forked from the inside, by such a handler or past libc: there is no jemalloc here. */
+static bool cut_off;
+
+static _Atomic int gate_of; /* pid; 0: nobody's so far */
+static void (*theirs_before)(void), (*theirs_parent)(void), (*theirs_child)(void);
+
+int pt_jemalloc_atfork(void (*before)(void), void (*parent)(void),
+                       void (*child)(void)); /* what jemalloc calls instead of libc's */
+int pt_jemalloc_atfork(void (*before)(void), void (*parent)(void), void (*child)(void))
+{
+    theirs_before = before;
+    theirs_parent = parent;
+    theirs_child = child;
+    return 0;
+}
 
 static void enter(void)
 {
+    inside = true;
     pthread_rwlock_rdlock(&gate);
 }
 
 static void leave(void)
 {
-    pthread_rwlock_unlock(&gate);
+    if (inside) { /* not in a child that a signal handler made here and returned in */
+        pthread_rwlock_unlock(&gate);
+    }
+    inside = false;
 }
 
 static void before_fork(void)
 {
-    pthread_rwlock_wrlock(&gate);
+    shut = !inside && pthread_rwlock_wrlock(&gate) == 0;
+    if (shut && theirs_before != NULL) {
+        theirs_before();
+    }
+}
+
+static void after_fork(void)
+{
+    if (shut && theirs_parent != NULL) {
+        theirs_parent();
+    }
+    if (shut) {
+        shut = false;
+        pthread_rwlock_unlock(&gate);
+    }
 }
 
 static void after_fork_in_child(void)
 {
+    if (shut && theirs_child != NULL) {
+        theirs_child();
+    }
+    cut_off = cut_off || !shut;
+    shut = inside = false;
     gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    gate_of = (int)getpid();
+}
+
+/* A child that was made past libc has its parent's gate as it was at that moment. */
+static int own_gate(void)
+{
+    int pid = (int)getpid(), before = atomic_exchange(&gate_of, pid);
+    if (before != 0 && before != pid) {
+        cut_off = cut_off || pthread_rwlock_trywrlock(&gate) != 0;
+        inside = false;
+        gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    }
+    return cut_off ? -EDEADLK : 0;
+}
+
+int pt_arena_shut_out_forks(void)
+{
+    static bool done; /* children inherit it */
+    int error = done ? 0 : pt_thread_at_fork(before_fork, after_fork, after_fork_in_child);
+    done = done || error == 0;
+    error = error != 0 ? -error : own_gate();
+    if (error == 0) {
+        enter();
+    }
+    return error;
+}
+
+void pt_arena_let_forks_in(void)
+{
+    leave();
 }
 
 static void *small_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
@@ -68,8 +142,7 @@ static bool small_commit(extent_hooks_t *h, void *p, size_t size, size_t offset,
     return pt_segments_relock((char *)p + offset, len) != 0;
 }
 
-static bool small_decommit(extent_hooks_t *h, void *p, size_t size, size_t offset, size_t len,
-                           unsigned arena)
+static bool small_decommit(extent_hooks_t *h, void *p, size_t size, size_t offset, size_t len, unsigned arena)
 {
     (void)h;
     (void)size;
@@ -142,15 +215,6 @@ static int name_to_mib(const char *name, size_t mib[3])
     return -error;
 }
 
-/* After jemalloc has registered its own handlers, so that ours runs before them: who is inside must get out. */
-static int watch_forks(void)
-{
-    static bool done; /* children inherit it */
-    int error = done ? 0 : pt_thread_at_fork(before_fork, leave, after_fork_in_child);
-    done = done || error == 0;
-    return -error;
-}
-
 static void *wake(void *unused)
 {
     const char *version;
@@ -166,8 +230,8 @@ static bool may_have_a_small_stack(void)
     return syscall(SYS_gettid) != getpid() || (getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur < STACK_ENOUGH);
 }
 
-/* jemalloc's first call takes 8 KiB of stack, all others less than 2. Another thread does it where that may be too much, unless
- * the program may be killed for a thread. */
+/* jemalloc's first call takes 8 KiB of stack, all others less than 2. Another thread does it where that may be too
+ * much, unless the program may be killed for a thread. */
 static void wake_on_a_large_stack(void)
 {
     pthread_t other;
@@ -189,9 +253,6 @@ int pt_arena_init(void)
     }
     if (error == 0) {
         error = name_to_mib("arena.0.dirty_decay_ms", state.idle);
-    }
-    if (error == 0) {
-        error = watch_forks();
     }
     return error;
 }
@@ -219,8 +280,8 @@ static bool is_ours(const void *p)
     return (size_t)((const char *)p - r->base) < r->small;
 }
 
-/* In a thread whose thread-specific data are being destroyed jemalloc takes no notice of the arena that is asked for: what it
- * gives then is not ours. A thread of our own asks instead. */
+/* In a thread whose thread-specific data are being destroyed jemalloc takes no notice of the arena that is asked for:
+ * what it gives then is not ours. A thread of our own asks instead. */
 static void *allocate(size_t size, int flags)
 {
     struct request q = {.size = size, .flags = flags};
