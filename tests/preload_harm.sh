@@ -27,6 +27,12 @@ status=0
 LD_PRELOAD=$preload "$work/harm" 2> >(exec true) || status=$?
 is 'a closed pipe behind stderr' "$status" 0
 
+compile fork_meets.c fork_meets -rdynamic -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor -lpthread -ldl
+for moment in 'first block' handler; do
+    run timeout -s KILL 60 "$work/fork_meets" "$moment"
+    is "a fork that meets an allocation: $moment" "$status" 0
+done
+
 run timeout 10 "$work/harm" 'two frees'
 is 'a thread is there once much waits, and not for little' "$status" 12
 run env PINTENSOR_IDLE=10 timeout 10 "$work/harm" 'two frees'

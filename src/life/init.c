@@ -35,11 +35,8 @@
  */
 static _Atomic bool python_tells;
 
-static int set_up(void)
+static int set_up_alone(void)
 {
-    if (!pt_old_libc_complete()) {
-        return -ENOSYS;
-    }
     /* In a child the parent's table and range stay what they were, read-only by agreement. */
     pt_table_disown();
     python_tells = false;
@@ -64,6 +61,16 @@ static int set_up(void)
         pt_arena_small_idle(pt_option(PT_OPTION_IDLE));
         pt_site_init();
         pt_destination_keep();
+    }
+    return error;
+}
+
+static int set_up(void)
+{
+    int error = pt_old_libc_complete() ? pt_arena_shut_out_forks() : -ENOSYS;
+    if (error == 0) {
+        error = set_up_alone();
+        pt_arena_let_forks_in();
     }
     return error;
 }
@@ -127,6 +134,9 @@ int pt_init(void)
         pt_log(
             "this libc lacks what is needed (glibc 2.17; before 2.34 libpthread and libdl, too): this process goes on "
             "without pintensor");
+    } else if (error == -EDEADLK) {
+        pt_log("this process was forked in the middle of an allocation, by a signal handler or past libc: it goes on "
+               "without pintensor");
     } else if (error != 0 && pt_option_enabled()) {
         pt_log("cannot start (errno %d): this process goes on without pintensor", -error);
     }

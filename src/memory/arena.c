@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <jemalloc/jemalloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -23,36 +24,127 @@
  * would hide freed blocks from the limits), and no decay but what we ask for. */
 const char *malloc_conf = "retain:false,narenas:1,tcache:false,dirty_decay_ms:-1,muzzy_decay_ms:0";
 
-/* jemalloc 5.3.0 does not take its radix tree's lock before a fork: a child forked while another thread grows the tree would
- * wait for it for ever. So no thread is inside jemalloc while this process forks. A writer goes first, or steady traffic
- * would hold fork() up. Calls do not nest. */
+/* No thread is inside jemalloc while this process forks, nor in the middle of setting us up: the child would wait for
+ * ever for a lock that nobody holds there, or go on with what is half made. A writer goes first, or steady traffic would
+ * hold fork() up. */
 static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+/* How often this thread has entered: a signal handler that forks in there must not wait. */
+static __thread volatile int inside;
+
+/* This thread forks, and has the gate for itself. Handlers of the program that were registered before ours run meanwhile,
+ * and may pin: they pass. */
+static __thread volatile bool shut;
+
+/* Between the handlers before and after a fork, in either process. */
+static bool forking;
+
+/* This process was forked from the inside, by such a handler or past libc: there is no jemalloc here. */
+static bool cut_off;
+
+static _Atomic int gate_of; /* pid; 0: nobody's so far */
+
+/* Of jemalloc's own handlers the one for the child is called, which makes its locks anew. The others would lock all of
+ * them (but the radix tree's, in 5.3.0) while handlers of the program run; and nobody is inside. */
+static void (*jemalloc_in_child)(void);
+
+int pt_jemalloc_atfork(void (*before)(void), void (*parent)(void), void (*child)(void)); /* Makefile.am: pthread_atfork */
+int pt_jemalloc_atfork(void (*before)(void), void (*parent)(void), void (*child)(void))
+{
+    (void)before;
+    (void)parent;
+    jemalloc_in_child = child;
+    return 0;
+}
+
+static void pass_gate(void)
+{
+    if (!shut && inside++ == 0) {
+        pthread_rwlock_rdlock(&gate);
+    }
+}
+
+static void leave_gate(void)
+{
+    if (!shut && inside > 0 && --inside == 0) { /* 0: in a child that a signal handler made here and returned in */
+        pthread_rwlock_unlock(&gate);
+    }
+}
 
 static void enter(void)
 {
-    pthread_rwlock_rdlock(&gate);
+    pass_gate();
     pt_jemalloc_thread_enter();
 }
 
 static void leave(void)
 {
     pt_jemalloc_thread_leave();
-    pthread_rwlock_unlock(&gate);
+    leave_gate();
 }
 
 static void before_fork(void)
 {
-    pthread_rwlock_wrlock(&gate);
+    shut = inside == 0 && pthread_rwlock_wrlock(&gate) == 0;
+    forking = true;
 }
 
 static void after_fork(void)
 {
-    pthread_rwlock_unlock(&gate);
+    forking = false;
+    if (shut) {
+        shut = false;
+        pthread_rwlock_unlock(&gate);
+    }
 }
 
+/* Once: when the child begins to use the arena, be it in a handler of the program's that runs before this one. */
 static void after_fork_in_child(void)
 {
+    if (!forking) {
+        return;
+    }
+    forking = false;
+    if (shut && jemalloc_in_child != NULL) {
+        jemalloc_in_child();
+    }
+    cut_off = cut_off || !shut;
+    shut = false;
+    inside = 0;
     gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    gate_of = (int)getpid();
+}
+
+/* A child that was made past libc has its parent's gate as it was at that moment. */
+static int own_gate(void)
+{
+    int pid = (int)getpid(), before = atomic_exchange(&gate_of, pid);
+    bool other = before != 0 && before != pid;
+    if (other && shut) {
+        after_fork_in_child();
+    } else if (other) {
+        cut_off = cut_off || pthread_rwlock_trywrlock(&gate) != 0;
+        inside = 0;
+        gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    }
+    return cut_off ? -EDEADLK : 0;
+}
+
+int pt_arena_shut_out_forks(void)
+{
+    static bool done; /* children inherit it */
+    int error = done ? 0 : pt_thread_at_fork(before_fork, after_fork, after_fork_in_child);
+    done = done || error == 0;
+    error = error != 0 ? -error : own_gate();
+    if (error == 0) {
+        pass_gate();
+    }
+    return error;
+}
+
+void pt_arena_let_forks_in(void)
+{
+    leave_gate();
 }
 
 static void *small_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
@@ -76,8 +168,7 @@ static bool small_commit(extent_hooks_t *h, void *p, size_t size, size_t offset,
     return pt_segments_relock((char *)p + offset, len) != 0;
 }
 
-static bool small_decommit(extent_hooks_t *h, void *p, size_t size, size_t offset, size_t len,
-                           unsigned arena)
+static bool small_decommit(extent_hooks_t *h, void *p, size_t size, size_t offset, size_t len, unsigned arena)
 {
     (void)h;
     (void)size;
@@ -150,22 +241,13 @@ static int name_to_mib(const char *name, size_t mib[3])
     return -error;
 }
 
-/* After jemalloc has registered its own handlers, so that ours runs before them: who is inside must get out. */
-static int watch_forks(void)
-{
-    static bool done; /* children inherit it */
-    int error = done ? 0 : pt_thread_at_fork(before_fork, after_fork, after_fork_in_child);
-    done = done || error == 0;
-    return -error;
-}
-
 static void *wake(void *unused)
 {
     const char *version;
     size_t len = sizeof version;
-    enter();
+    pt_jemalloc_thread_enter(); /* who waits for this has passed the gate */
     (void)mallctl("version", &version, &len, NULL, 0);
-    leave();
+    pt_jemalloc_thread_leave();
     return unused;
 }
 
@@ -176,8 +258,8 @@ static bool may_have_a_small_stack(void)
     return syscall(SYS_gettid) != getpid() || (getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur < STACK_ENOUGH);
 }
 
-/* jemalloc's first call takes 8 KiB of stack, all others less than 2. Another thread does it where that may be too much, unless
- * the program may be killed for a thread. */
+/* jemalloc's first call takes 8 KiB of stack, all others less than 2. Another thread does it where that may be too
+ * much, unless the program may be killed for a thread. */
 static void wake_on_a_large_stack(void)
 {
     pthread_t other;
@@ -202,9 +284,6 @@ int pt_arena_init(void)
         error = name_to_mib("arena.0.dirty_decay_ms", state.idle);
     }
     leave();
-    if (error == 0) {
-        error = watch_forks();
-    }
     return error;
 }
 

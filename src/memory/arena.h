@@ -5,6 +5,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Around all of setting up: no fork() of another thread has a child meanwhile. Returns 0, or a negative errno where this
+ * process was made past libc's fork(), or by a signal handler, while a thread of its parent's was inside jemalloc: then there is
+ * nothing to end. */
+int pt_arena_shut_out_forks(void);
+void pt_arena_let_forks_in(void);
+
 /* Creates a fresh arena on the current range (pt_segments_init). Returns 0 or a negative errno. */
 int pt_arena_init(void);
 
