@@ -15,6 +15,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+/* In place of pthread_atfork(): Makefile.am renames jemalloc's call. */
+int pt_jemalloc_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
+
 #define STACK_ENOUGH 65536
 
 /* Ours alone: jemalloc is linked statically with every name hidden, so a jemalloc that the program uses is
@@ -27,24 +30,55 @@ const char *malloc_conf = "retain:false,narenas:1,tcache:false,dirty_decay_ms:-1
  * would hold fork() up. Calls do not nest. */
 static pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
+/* This thread forks, hence has the gate for itself. Handlers of the program that were registered before ours run inside of
+ * them, and may pin: they pass. So jemalloc must not lock everything for the fork, and need not: nobody else is inside. */
+static _Thread_local bool forking;
+static void (*jemalloc_in_child)(void);
+
 static void enter(void)
 {
-    pthread_rwlock_rdlock(&gate);
+    if (!forking) {
+        pthread_rwlock_rdlock(&gate);
+    }
 }
 
 static void leave(void)
 {
-    pthread_rwlock_unlock(&gate);
+    if (!forking) {
+        pthread_rwlock_unlock(&gate);
+    }
 }
 
 static void before_fork(void)
 {
     pthread_rwlock_wrlock(&gate);
+    forking = true;
 }
 
+static void after_fork_in_parent(void)
+{
+    forking = false;
+    pthread_rwlock_unlock(&gate);
+}
+
+/* Once: when the child begins to use the arena, be it in a handler of the program's that runs before this one. */
 static void after_fork_in_child(void)
 {
-    gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    if (forking) {
+        forking = false;
+        gate = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+        if (jemalloc_in_child != NULL) {
+            jemalloc_in_child(); /* threads that ended or stayed behind may have held locks of its own */
+        }
+    }
+}
+
+int pt_jemalloc_atfork(void (*before)(void), void (*parent)(void), void (*child)(void))
+{
+    (void)before;
+    (void)parent;
+    jemalloc_in_child = child;
+    return 0;
 }
 
 static void *small_alloc(extent_hooks_t *h, void *at, size_t size, size_t align, bool *zero, bool *commit,
@@ -142,11 +176,10 @@ static int name_to_mib(const char *name, size_t mib[3])
     return -error;
 }
 
-/* After jemalloc has registered its own handlers, so that ours runs before them: who is inside must get out. */
 static int watch_forks(void)
 {
     static bool done; /* children inherit it */
-    int error = done ? 0 : pt_thread_at_fork(before_fork, leave, after_fork_in_child);
+    int error = done ? 0 : pt_thread_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
     done = done || error == 0;
     return -error;
 }
@@ -178,9 +211,15 @@ static void wake_on_a_large_stack(void)
 
 int pt_arena_init(void)
 {
+    after_fork_in_child();
     pt_spares_init();
+    int error = watch_forks();
+    if (error != 0) {
+        return error;
+    }
+    enter();
     wake_on_a_large_stack();
-    int error = create(&state.arena);
+    error = create(&state.arena);
     if (error == 0) {
         error = name_to_mib("arena.0.purge", state.purge);
     }
@@ -190,9 +229,7 @@ int pt_arena_init(void)
     if (error == 0) {
         error = name_to_mib("arena.0.dirty_decay_ms", state.idle);
     }
-    if (error == 0) {
-        error = watch_forks();
-    }
+    leave();
     return error;
 }
 
@@ -294,5 +331,7 @@ void pt_arena_small_purge(void)
 void pt_arena_small_idle(size_t seconds)
 {
     ssize_t ms = (ssize_t)(seconds * 1000);
+    enter();
     (void)mallctlbymib(state.idle, state.mib_len, NULL, NULL, &ms, sizeof ms);
+    leave();
 }

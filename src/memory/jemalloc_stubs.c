@@ -3,7 +3,6 @@
  * those stay off, as does its heap profiler, which the rest belongs to. What it maps for itself is in no core file and
  * costs memory when touched, also after mlockall(MCL_FUTURE); libc's own functions may be the preload's doors. */
 #include "base/sandbox.h"
-#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +17,6 @@ enum { PAGE = 4096 };
 
 char *pt_no_getenv(const char *name);
 void *pt_no_dlsym(void *handle, const char *name);
-int pt_jemalloc_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
 ssize_t pt_no_readlink(const char *path, char *buf, size_t len);
 void *pt_jemalloc_mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset);
 int pt_jemalloc_munmap(void *p, size_t len);
@@ -45,11 +43,6 @@ void *pt_no_dlsym(void *handle, const char *name)
     (void)handle;
     (void)name;
     return NULL;
-}
-
-int pt_jemalloc_atfork(void (*before)(void), void (*parent)(void), void (*child)(void))
-{
-    return pt_thread_at_fork(before, parent, child);
 }
 
 ssize_t pt_no_readlink(const char *path, char *buf, size_t len)
