@@ -226,17 +226,19 @@ START_TEST(readers_never_see_half_a_block)
         uint32_t number = pt_table_take_record();
         struct pt_record *r = pt_table_record(number);
         pt_table_write_begin(r);
-        r->state = PT_LIVE;
-        r->base = (uintptr_t)base + 8192;
-        r->capacity = 2 * PT_PAGE;
-        r->manager = ++r->generation;
-        r->asked = asked_of(r->generation);
+        PT_PUT(r->state, PT_LIVE);
+        PT_PUT(r->base, (uintptr_t)base + 8192);
+        PT_PUT(r->capacity, 2 * PT_PAGE);
+        PT_PUT(r->generation, r->generation + 1);
+        PT_PUT(r->manager, r->generation);
+        PT_PUT(r->asked, asked_of(r->generation));
         pt_table_write_end(r);
         REQUIRE(pt_table_index(number) == 0);
         for (unsigned i = 0; i < 10; i++) {
             pt_table_write_begin(r);
-            r->manager = ++r->generation;
-            r->asked = asked_of(r->generation);
+            PT_PUT(r->generation, r->generation + 1);
+            PT_PUT(r->manager, r->generation);
+            PT_PUT(r->asked, asked_of(r->generation));
             pt_table_write_end(r);
         }
         pt_table_unindex(number);
