@@ -54,15 +54,16 @@ long_asan() {
 }
 
 # A race is ours if it happens in our own code. jemalloc and Check are not built with it, so what they lock is not seen. Left out:
-# check_locks, which stands in for pthread_mutex_lock() itself, so that no lock of ours is seen; check_table, whose test writes
-# records as no code of ours does; check_driver, which counts threads and mappings, of which the sanitizer has its own; and what
-# has one thread alone. In a child, "read lock of a write locked mutex" at the arena's gate is no fault: the child makes the gate
-# anew by assignment, since glibc lets nobody but the thread that locked it unlock it, and that is seen as a lock still held.
+# check_locks, which stands in for pthread_mutex_lock() itself, so that no lock of ours is seen; check_driver, which counts
+# threads and mappings, of which the sanitizer has its own; and what has one thread alone. In a child, "read lock of a write
+# locked mutex" at the arena's gate is no fault: the child makes the gate anew by assignment, since glibc takes an unlock from
+# nobody but the thread that locked it, and that is seen as a lock still held.
 # detect_deadlocks: it knows 64 locks a thread, and all magazines together have more; --enable-debug checks the order of ours.
 # die_after_fork: Check runs each test in a child. exitcode: a race in jemalloc fails no test; but then a process that the
 # sanitizer itself ends says 0 as well, and that test would pass: so what it says of that is looked for.
 long_tsan() {
-    local suite ours=0 ended=0 suites=(tests/check_{counters,magazine,block,sites,api,limit,segments,in_flight,budget,many,dlpack,fork}) options
+    local suite ours=0 ended=0 options
+    local suites=(tests/check_{counters,magazine,block,sites,api,limit,segments,in_flight,budget,many,dlpack,fork,table})
     long_build tsan '-fsanitize=thread' "${suites[@]}" || return
     options="exitcode=0 die_after_fork=0 detect_deadlocks=0 log_path=$PWD/race"
     rm -f race.*

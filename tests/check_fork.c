@@ -207,6 +207,60 @@ START_TEST(a_fork_in_the_middle_of_other_threads_work)
 }
 END_TEST
 
+/* What a program had registered before its first block runs while the fork is under way: in the middle of ours. */
+static void pin_on_the_way(void)
+{
+    enum { COUNT = 300 };
+    static pintensor_block b[COUNT];
+    pintensor_manager m = pintensor_manager_create();
+    for (unsigned i = 0; i < COUNT; i++) {
+        REQUIRE(pintensor_alloc(m, i % 100 == 0 ? MIB : 10 * i + 1, &b[i]) == 0);
+        memset(b[i].data, 1, b[i].bytes);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        REQUIRE(pintensor_free_block(m, &b[i]) == 0);
+    }
+    pintensor_trim();
+    pintensor_manager_destroy(m);
+}
+
+static void go_on(void)
+{
+    ck_assert_uint_eq(stats().live_blocks, 0);
+    ck_assert_uint_gt(stats().allocated_blocks, 0); /* the handler's are this child's own */
+    pin_on_the_way();
+    ck_assert_uint_eq(vmlck(), 0);
+}
+
+START_TEST(handlers_of_the_program_may_pin)
+{
+    char directory[] = "/tmp/pintensor-fork-XXXXXX";
+    if (_i == 1) { /* with its table in a file, as by `pintensor run` */
+        ck_assert_ptr_nonnull(mkdtemp(directory));
+        setenv("PINTENSOR_DIR", directory, 1);
+    }
+    pthread_atfork(pin_on_the_way, pin_on_the_way, pin_on_the_way);
+    start();
+    pthread_t thread[2];
+    for (unsigned i = 0; i < 2; i++) {
+        pthread_create(&thread[i], NULL, churn, NULL);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        ck_assert(child_does(go_on));
+    }
+    stop = true;
+    for (unsigned i = 0; i < 2; i++) {
+        pthread_join(thread[i], NULL);
+    }
+    ck_assert_uint_eq(stats().live_blocks, 2);
+    if (_i == 1) {
+        char command[64];
+        snprintf(command, sizeof command, "rm -r %s", directory);
+        ck_assert_int_eq(system(command), 0);
+    }
+}
+END_TEST
+
 START_TEST(vfork_leaves_the_parent_alone)
 {
     start();
@@ -238,6 +292,7 @@ int main(void)
     tcase_add_test(tests, a_grandchild);
     tcase_add_test(tests, a_child_does_not_see_what_its_parent_frees_later);
     tcase_add_test(tests, a_fork_in_the_middle_of_other_threads_work);
+    tcase_add_loop_test(tests, handlers_of_the_program_may_pin, 0, 2);
     tcase_add_test(tests, vfork_leaves_the_parent_alone);
     return suite_run("fork", tests);
 }

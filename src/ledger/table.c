@@ -10,6 +10,7 @@
 #include "ledger/starts.h"
 #include "ledger/table_file.h"
 #include "memory/book.h"
+#include "memory/owner.h"
 #include "memory/pages.h"
 
 #include <errno.h>
@@ -104,6 +105,14 @@ static void leave_file(void)
     pt_table_file_forget();
 }
 
+/* Not where a handler of the program's has pinned before this one: what there is by now is the child's own. */
+static void leave_file_in_child(void)
+{
+    if (!pt_owner_owns()) {
+        leave_file();
+    }
+}
+
 /* Who this is, for the report. */
 static void sign(struct pt_table *t)
 {
@@ -126,7 +135,7 @@ static void watch(struct pt_table *t)
     static bool watched; /* children inherit it */
     t->start_ticks = pt_process_start_ticks((int)getpid());
     if (!watched) {
-        watched = pt_thread_at_fork(NULL, NULL, leave_file) == 0;
+        watched = pt_thread_at_fork(NULL, NULL, leave_file_in_child) == 0;
     }
 }
 
@@ -540,6 +549,7 @@ bool pt_table_ours(const void *p)
 void pt_table_disown(void)
 {
     if (current.table != NULL) {
+        leave_file(); /* if no handler has yet */
         /* Past the last place the oldest ancestor is forgotten: its blocks look foreign, as stock's would. */
         if (ancestor_count == ANCESTORS_MOST) {
             memmove(ancestors, ancestors + 1, sizeof ancestors - sizeof ancestors[0]);
