@@ -66,8 +66,11 @@ static void pass_gate(void)
 
 static void leave_gate(void)
 {
-    if (!shut && inside > 0 && --inside == 0) { /* 0: in a child that a signal handler made here and returned in */
+    if (!shut && inside == 1) {
         pthread_rwlock_unlock(&gate);
+    }
+    if (!shut && inside > 0) { /* only now may a handler's fork wait; 0: in a child that one made here and returned in */
+        inside--;
     }
 }
 
@@ -85,7 +88,7 @@ static void leave(void)
 
 static void before_fork(void)
 {
-    shut = inside == 0 && pthread_rwlock_wrlock(&gate) == 0;
+    shut = inside == 0 && !cut_off && pthread_rwlock_wrlock(&gate) == 0;
     forking = true;
 }
 
