@@ -5,6 +5,8 @@
 . "$(dirname "$0")/lib.sh"
 [[ -n $torch_python ]] && "$torch_python" -c 'import torch' &>/dev/null || skip 'no torch: PINTENSOR_TEST_PYTHON names none'
 
+export PINTENSOR_REFERRERS=60 # what is found does not hang on how busy this machine is
+
 held_by() { # WAY WORDS
     run "$torch_python" "$pythons/held_by.py" "$1"
     is "$1: status" "$status" 0
@@ -33,10 +35,10 @@ has 'and to programs' "$("$top_builddir/pintensor" report --json "$work/tables")
 run env PINTENSOR_REFERRERS=0 "$torch_python" "$pythons/held_by.py" list
 lacks 'not where nobody wants it' "$err" 'held by'
 has 'but the report is there' "$err" 'HELD'
-# More objects than can be looked at in no time at all do no harm, and the answer is the same.
 run "$torch_python" "$pythons/held_by.py" many 200000
 has 'among many objects' "$err" 'held by __main__.cache -> list[12] -> Tensor (768.0 KiB in 12 blocks)'
-run env PINTENSOR_REFERRERS=1 "$torch_python" "$pythons/held_by.py" many 4000000
-is 'more objects than there is time for: status' "$status" 0
+# No time left does no harm, and is said. How long a machine takes for how many objects is not known, so the clock is set.
+run env PINTENSOR_REFERRERS=1 "$torch_python" "$pythons/held_by.py" late
+is 'no time left: status' "$status" 0
 is 'and it says so once' "$(grep -o 'held by .*' <<<"$err")" 'held by what was not found within 1 s (768.0 KiB in 12 blocks)'
 finish

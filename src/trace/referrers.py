@@ -2,7 +2,7 @@
 # Python 3.9 and later. What is looked at must not run code of the program: no isinstance(), no attributes by getattr().
 import gc
 import sys
-from time import monotonic
+from time import CLOCK_MONOTONIC, clock_gettime  # not monotonic(): programs that stop the time for their tests replace it
 
 
 class Late(Exception):
@@ -40,7 +40,7 @@ class Walk:
     """Everything that is known of the heap. Objects lie in `heap`, `node` and `kept` alone; all else are ids of them."""
 
     def __init__(self, seconds):
-        self.end = monotonic() + seconds
+        self.end = clock_gettime(CLOCK_MONOTONIC) + seconds
         self.late = False  # the way up was not gone to its end
         self.heap = gc.get_objects()
         self.node = {}  # id: object
@@ -51,7 +51,7 @@ class Walk:
         self.locals = {}
 
     def check(self):
-        if monotonic() > self.end:
+        if clock_gettime(CLOCK_MONOTONIC) > self.end:
             raise Late
 
     def parts(self, things):
