@@ -6,14 +6,14 @@
 compile harm.c harm -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor -lpthread -ldl
 
 for _ in 1 2 3 4 5; do
-    run timeout 10 "$work/harm" 'exit in a handler'
+    run timeout 60 "$work/harm" 'exit in a handler'
     is 'exit() in a signal handler ends' "$status" 3
 done
 
 mkfifo "$work/silence"
-sleep 10 >"$work/silence" &
+sleep 100 >"$work/silence" &
 silent=$!
-run env PINTENSOR_EXITCODE=7 PINTENSOR_FAIL_ON=held timeout 5 "$work/harm" 'a thread reads' <"$work/silence"
+run env PINTENSOR_EXITCODE=7 PINTENSOR_FAIL_ON=held timeout 60 "$work/harm" 'a thread reads' <"$work/silence"
 kill "$silent" 2>/dev/null
 is 'EXITCODE while a thread waits for input' "$status" 7
 
@@ -33,9 +33,9 @@ for moment in 'first block' handler; do
     is "a fork that meets an allocation: $moment" "$status" 0
 done
 
-run timeout 10 "$work/harm" 'two frees'
+run timeout 60 "$work/harm" 'two frees'
 is 'a thread is there once much waits, and not for little' "$status" 12
-run env PINTENSOR_IDLE=10 timeout 10 "$work/harm" 'two frees'
+run env PINTENSOR_IDLE=10 timeout 60 "$work/harm" 'two frees'
 is 'nor without being asked' "$status" 22
 
 compile sandbox.c sandbox -D_GNU_SOURCE -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor

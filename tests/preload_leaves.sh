@@ -5,7 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 compile leaves.c leaves -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor -lpthread -ldl
-leaves() { run timeout 20 "$work/leaves" "$@"; }
+leaves() { run timeout 60 "$work/leaves" "$@"; }
 
 # --- nobody listens -------------------------------------------------------------------------
 
@@ -16,7 +16,7 @@ done
 mkfifo "$work/fifo"
 PINTENSOR_REPORT=$work/fifo leaves pins
 is 'the report is a FIFO without a reader' "$status $(reports_in "$err")" '0 1'
-sleep 10 <>"$work/fifo" &
+sleep 100 <>"$work/fifo" &
 reader=$!
 "$python" -c 'import os, sys
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)
@@ -25,7 +25,7 @@ try:
 except BlockingIOError: pass' "$work/fifo"
 start=$EPOCHREALTIME
 PINTENSOR_REPORT=$work/fifo leaves pins
-is 'or a full one' "$status $((${EPOCHREALTIME/./} - ${start/./} < 2300000))" '0 1'
+is 'or a full one' "$status $((${EPOCHREALTIME/./} - ${start/./} < 10000000))" '0 1' # it gives up after 2 s; the rest is for a busy machine
 kill "$reader" 2>/dev/null
 for where in "$work/report.txt" ''; do
     PINTENSOR_REPORT=$where leaves 'file limit'
@@ -96,7 +96,7 @@ libpython=$(ls ${PINTENSOR_TEST_LIBPYTHON-} "$(dirname "$(dirname "$(readlink -f
 if [[ -n $libpython ]]; then
     home=${libpython%%/lib/*}
     compile embeds.c embeds -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor -ldl
-    embeds() { run env PYTHONHOME="$home" timeout 20 "$work/embeds" "$libpython" "$1"; }
+    embeds() { run env PYTHONHOME="$home" timeout 60 "$work/embeds" "$libpython" "$1"; }
     embeds ends
     is 'a program that ends with its Python' "$status $(reports_in "$err")" '0 1'
     has 'what was alive then is held' "$err" 'HELD       1.0 MiB in 1 block from 1 site, alive when exit began'

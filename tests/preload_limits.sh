@@ -28,7 +28,7 @@ is 'and the report comes out' "$(reports_in "$err")" 1
 memlock 0:0 "$python" "$pythons/pin.py" return
 has 'nothing may be locked: an error' "$err" 'cannot lock 1.0 MiB more memory (0 B locked now): the memlock limit is 0 B'
 
-PINTENSOR_ON_LIMIT=pageable memlock 2097152:2097152 timeout 2 "$python" "$pythons/pin.py" limit
+PINTENSOR_ON_LIMIT=pageable memlock 2097152:2097152 timeout 5 "$python" "$pythons/pin.py" limit
 is 'pageable: the job goes on' "$status" 124
 is 'pageable: one warning' "$(grep -c '^pintensor: warning: going on with memory that is not locked' <<<"$err")" 1
 PINTENSOR_ON_LIMIT=pageable memlock 65536:65536 "$python" "$pythons/pin.py" return

@@ -9,7 +9,7 @@ compile fake_cuda.c libcuda.so.1 -shared -fPIC -pthread
 compile wraps_dlsym.c wraps.so -D_GNU_SOURCE -shared -fPIC -ldl
 compile locking_malloc.c locking_malloc -fno-builtin
 export LD_LIBRARY_PATH=$work
-linker=(timeout 20 "$work/linker")
+linker=(timeout 60 "$work/linker")
 
 run "${linker[@]}" load "$work/plugin.so" pin
 is 'a constructor waits for a thread that pins' "$status $out" '0 pinned 0
@@ -62,6 +62,6 @@ for act in pin mlock; do
     done
 done
 
-run timeout 20 "$work/locking_malloc"
+run timeout 60 "$work/locking_malloc"
 is 'a malloc that calls mlock()' "$status $err" '0 '
 finish

@@ -24,12 +24,12 @@ musl-gcc -w -D_GNU_SOURCE -I"$top_srcdir/include" "$programs/linker.c" -o "$work
 for how in exit _exit quick_exit abort assert; do
     stock "$work/linker" end "$how"
     stocks="$status $err"
-    run timeout 20 "$work/linker" end "$how"
+    run timeout 60 "$work/linker" end "$how"
     is "musl: $how" "$status $err" "$stocks"
 done
-run timeout 20 "$work/linker" walk mlock
+run timeout 60 "$work/linker" walk mlock
 is 'musl: mlock()' "$status $out$err" '0 locked 0'
-run timeout 20 "$work/linker" walk pin
+run timeout 60 "$work/linker" walk pin
 is 'musl: pinning is refused' "$status $out" '0 pinned -1'
 is 'in one line' "$(grep -c . <<<"$err")" 1
 has 'which says why' "$err" 'this libc'
