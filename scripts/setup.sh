@@ -3,8 +3,8 @@
 # scripts/bench. Source it; nothing happens until a function is called. Each one does only what is
 # still missing, so that a second call costs next to nothing.
 #
-#   setup_packages [tests|long]   the compiler, autotools and headers; with `tests`, what only tests use;
-#                             with `long`, what only scripts/test --long uses
+#   setup_packages [tests|long|deb]   the compiler, autotools and headers; with `tests`, what only tests use;
+#                             with `long`, what only scripts/test --long uses; with `deb`, what only scripts/deb does
 #   setup_python              a venv with torch and DeepSpeed, in the cache
 #   setup_ops VERSION         the DeepSpeed ops that the job loads, compiled once
 #   setup_jemalloc            a jemalloc with which libpintensor.so can be loaded late, built once, in the cache
@@ -91,6 +91,7 @@ missing_packages_() { # [tests]
     [[ $tests != tests ]] ||
         from+=([clang]=clang [strace]=strace [clang-format]=clang-format [capsh]=libcap2-bin
             [unshare]=util-linux [musl-gcc]=musl-tools [cmake]=cmake)
+    [[ $tests != deb && $tests != tests ]] || from+=([dh]=debhelper [dpkg-buildpackage]=dpkg-dev)
     [[ $tests != long ]] || from+=([clang]=clang [valgrind]=valgrind [gcovr]=gcovr)
     for command in "${!from[@]}"; do
         have_ "$command" || echo "${from[$command]}"

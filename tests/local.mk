@@ -63,6 +63,7 @@ preload_tests = \
 	tests/preload_others.sh \
 	tests/preload_bridge.sh \
 	tests/preload_bridge_fails.sh \
+	tests/preload_deb.sh \
 	tests/preload_wheel.sh \
 	tests/preload_prebuilt.sh \
 	tests/preload_pytest.sh \
