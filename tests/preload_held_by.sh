@@ -15,6 +15,7 @@ held_by() { # WAY WORDS
 held_by list '__main__.cache -> list[12] -> Tensor (768.0 KiB in 12 blocks)'
 held_by dicts '__main__.cache -> dict[3] -> list[1] -> Tensor (192.0 KiB in 3 blocks)'
 held_by key "__main__.cache -> dict['best\\n'] -> Tensor (64.0 KiB in 1 block)"
+held_by deep "held by __main__.cache -> dict['outermost'] -> dict['of the level that has the number 5'] -> dict['of the level that has the number 4'] -> ... -> dict['of the level that has the number 1'] -> dict['of the level that has the number 0'] -> Tensor (64.0 KiB in 1 block)"
 held_by attribute '__main__.trainer -> Trainer.buffer -> Tensor (64.0 KiB in 1 block)'
 held_by class '__main__.Registry.everything -> list[1] -> Tensor (64.0 KiB in 1 block)'
 held_by closure "__main__.a_closure.<locals>.<lambda>() closure 'batch' -> Tensor (64.0 KiB in 1 block)"

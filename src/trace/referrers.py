@@ -287,6 +287,20 @@ def finder(blocks):
     return rows, find
 
 
+MOST_BYTES = 239  # of a way's words: what the table has room for, and a line on a terminal
+
+
+def join(steps):
+    """The words of a way; of a long one both ends, which say most."""
+    words = [step[0] for step in steps]
+    first, last = words, []
+    while len(" -> ".join(first + last).encode(errors="replace")) > MOST_BYTES and len(words) > 2:
+        del words[len(words) // 2]
+        middle = (len(words) + 1) // 2
+        first, last = words[:middle] + ["..."], words[middle:]
+    return " -> ".join(first + last)
+
+
 CXX = "C++ (autograd or another library): no tensor of Python's is on it"
 
 
@@ -336,7 +350,7 @@ def find(raw, seconds):
         groups = tell(rows, found, walk, walk.climb(found) if found else {})
         told, missing = [], []
         for (site, _), (steps, blocks, bytes_) in groups.items():
-            words = " -> ".join(s[0] for s in steps) if steps else late if walk.late else CXX
+            words = join(steps) if steps else late if walk.late else CXX
             (told if steps or not walk.late else missing).append((bytes_, f"{site}\t{blocks}\t{bytes_}\t{words}"))
         return "\n".join(line for _, line in sorted(told + sorted(missing)[-1:], key=lambda line: -line[0]))
     finally:

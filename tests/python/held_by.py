@@ -8,7 +8,7 @@ import time
 
 import torch
 
-library = ctypes.CDLL(None)
+library = ctypes.PyDLL(None)  # the GIL is held, so no line is guessed on a busy machine
 library.pintensor_manager_create.restype = ctypes.c_uint64
 library.pintensor_alloc.argtypes = [ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p]
 manager = library.pintensor_manager_create()
@@ -68,6 +68,11 @@ def main(way):
         space["cache"] = [pinned() for _ in range(12)]
     elif way == "dicts":
         space["cache"] = {step: [pinned()] for step in range(3)}
+    elif way == "deep":
+        space["cache"] = pinned()
+        for i in range(6):
+            space["cache"] = {f"of the level that has the number {i}": space["cache"]}
+        space["cache"] = {"outermost": space["cache"]}
     elif way == "key":
         space["cache"] = {"best\n": pinned()}
     elif way == "attribute":
