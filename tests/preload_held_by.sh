@@ -17,6 +17,7 @@ held_by dicts '__main__.cache -> dict[3] -> list[1] -> Tensor (192.0 KiB in 3 bl
 held_by key "__main__.cache -> dict['best\\n'] -> Tensor (64.0 KiB in 1 block)"
 held_by deep "held by __main__.cache -> dict['outermost'] -> dict['of the level that has the number 5'] -> dict['of the level that has the number 4'] -> ... -> dict['of the level that has the number 1'] -> dict['of the level that has the number 0'] -> Tensor (64.0 KiB in 1 block)"
 held_by attribute '__main__.trainer -> Trainer.buffer -> Tensor (64.0 KiB in 1 block)'
+held_by 'dict of an attribute' "__main__.trainer -> Trainer.cache -> dict['best'] -> Tensor (64.0 KiB in 1 block)"
 held_by class '__main__.Registry.everything -> list[1] -> Tensor (64.0 KiB in 1 block)'
 held_by closure "__main__.a_closure.<locals>.<lambda>() closure 'batch' -> Tensor (64.0 KiB in 1 block)"
 held_by lru_cache '__main__.looked_up() lru_cache -> Tensor (64.0 KiB in 1 block)'

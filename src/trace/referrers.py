@@ -231,11 +231,12 @@ class Walk:
             full = self.step(path[i], path[i + 1])
             after = self.step(path[i + 1], path[i + 2]) if i + 2 < len(path) else None
             plain = type(self.node[path[i]]).__name__
-            if after and type(self.node[path[i + 1]]) is dict and type(after[3]) is str and not self.is_container(path[i]):
+            # Of an object without a dict of attributes, since 3.11, a dict that it refers to is one of them.
+            name = None if self.is_container(path[i]) else self.attribute(path[i], path[i + 1])
+            if not name and after and type(self.node[path[i + 1]]) is dict and type(after[3]) is str and not self.is_container(path[i]):
                 steps.append((f"{plain}.{short(after[3])}", plain, plain))  # by its __dict__
                 i += 2
                 continue
-            name = None if self.is_container(path[i]) else self.attribute(path[i], path[i + 1])
             steps.append((f"{plain}.{name}", f"{plain}.{name}", plain) if name else full[:3])
             i += 1
         kind = type(self.node[number]).__name__

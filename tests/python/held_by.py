@@ -78,6 +78,9 @@ def main(way):
     elif way == "attribute":
         space["trainer"] = Trainer()
         space["trainer"].buffer = pinned()
+    elif way == "dict of an attribute":
+        space["trainer"] = Trainer()
+        space["trainer"].cache = {"best": pinned()}
     elif way == "class":
         Registry.everything = [pinned()]
     elif way == "closure":
