@@ -168,6 +168,7 @@ EXTRA_DIST += \
 	tests/programs/aborts_early.c \
 	tests/programs/leaves.c \
 	tests/programs/late.c \
+	tests/programs/keeps_waiting.c \
 	tests/programs/embeds.c \
 	tests/python/run_signals.py \
 	tests/python/top_terminal.py \
