@@ -13,6 +13,8 @@ check_suites = \
 	tests/check_history \
 	tests/check_growth \
 	tests/check_sites \
+	tests/check_python \
+	tests/check_frames \
 	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
@@ -85,6 +87,10 @@ tests_check_foreign_LDADD = $(core_libs)
 tests_check_table_load_LDADD = $(suite_libs)
 tests_check_growth_LDADD = $(core_libs)
 tests_check_sites_LDADD = $(suite_libs)
+tests_check_python_LDADD = $(suite_libs)
+tests_check_python_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+tests_check_frames_LDADD = $(suite_libs)
+tests_check_frames_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
@@ -131,6 +137,7 @@ EXTRA_DIST += \
 	tests/patterns_clean.h \
 	tests/blocks.h \
 	tests/fake.h \
+	tests/fake_python.h \
 	tests/chunks.h \
 	tests/lib.sh \
 	$(preload_tests) \
