@@ -15,6 +15,7 @@ check_suites = \
 	tests/check_sites \
 	tests/check_python \
 	tests/check_frames \
+	tests/check_doctor \
 	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
@@ -74,6 +75,7 @@ preload_tests = \
 
 core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
+command_libs = libcommand.la $(suite_libs)
 tests_check_text_LDADD = $(core_libs)
 tests_check_options_LDADD = $(core_libs)
 tests_check_libraries_LDADD = $(core_libs)
@@ -91,6 +93,7 @@ tests_check_python_LDADD = $(suite_libs)
 tests_check_python_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 tests_check_frames_LDADD = $(suite_libs)
 tests_check_frames_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+tests_check_doctor_LDADD = $(command_libs)
 tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
@@ -138,6 +141,7 @@ EXTRA_DIST += \
 	tests/blocks.h \
 	tests/fake.h \
 	tests/fake_python.h \
+	tests/elsewhere.h \
 	tests/chunks.h \
 	tests/lib.sh \
 	$(preload_tests) \
