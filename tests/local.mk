@@ -16,6 +16,8 @@ check_suites = \
 	tests/check_python \
 	tests/check_frames \
 	tests/check_doctor \
+	tests/check_summary \
+	tests/check_remote \
 	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
@@ -94,6 +96,8 @@ tests_check_python_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 tests_check_frames_LDADD = $(suite_libs)
 tests_check_frames_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 tests_check_doctor_LDADD = $(command_libs)
+tests_check_summary_LDADD = $(command_libs)
+tests_check_remote_LDADD = $(command_libs)
 tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
