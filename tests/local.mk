@@ -18,6 +18,8 @@ check_suites = \
 	tests/check_doctor \
 	tests/check_summary \
 	tests/check_remote \
+	tests/check_report \
+	tests/check_screen \
 	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
@@ -98,6 +100,8 @@ tests_check_frames_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 tests_check_doctor_LDADD = $(command_libs)
 tests_check_summary_LDADD = $(command_libs)
 tests_check_remote_LDADD = $(command_libs)
+tests_check_report_LDADD = $(command_libs)
+tests_check_screen_LDADD = $(command_libs)
 tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
@@ -146,6 +150,7 @@ EXTRA_DIST += \
 	tests/fake.h \
 	tests/fake_python.h \
 	tests/elsewhere.h \
+	tests/table_of.h \
 	tests/chunks.h \
 	tests/lib.sh \
 	$(preload_tests) \
