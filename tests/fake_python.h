@@ -56,11 +56,13 @@ struct python_object {
 static struct {
     const char *version;
     int initialized, finalizing, collects;
-    void *thread_state, *runs; /* this thread's, and that of the thread with the GIL */
-    bool sub_interpreter;
+    void *thread_state, *runs;         /* this thread's, and that of the thread with the GIL */
+    bool sub_interpreter, unwatchable; /* no weak references */
     bool error;
-    unsigned calls, fails_at; /* of those that may fail: the how manyeth does, from 1 */
-    long alive, released;     /* objects; the GIL, by those who took it */
+    unsigned looks;              /* at the innermost frame of a thread, on the way to all of them */
+    unsigned calls, fails_at;    /* of those that may fail: the how manyeth does, from 1 */
+    long alive, taken, released; /* objects; the GIL, by those who ask for it */
+    void (*gil_is_taken)(void);  /* who asks for it waits in there */
     struct python_object *at_exit;
     void (*after)(void);
     const char *answer; /* what a function of a source says; NULL: something that is no text */
@@ -140,6 +142,10 @@ API(int, PyGILState_Check, (void))
 
 API(int, PyGILState_Ensure, (void))
 {
+    python.taken++;
+    if (python.gil_is_taken != NULL) {
+        python.gil_is_taken();
+    }
     return 7;
 }
 
@@ -347,7 +353,7 @@ API(void *, PyCFunction_NewEx, (void *method, void *self, void *module))
 
 API(void *, PyWeakref_NewRef, (void *object, void *callable))
 {
-    struct python_object *o = python_fails() ? NULL : python_make(PYTHON_WEAK);
+    struct python_object *o = python_fails() || python.unwatchable ? NULL : python_make(PYTHON_WEAK);
     if (o != NULL) {
         o->address = object;
         o->calls = callable;
@@ -409,6 +415,7 @@ API(void *, PyEval_GetFrame, (void))
 API(void *, PyThreadState_GetFrame, (void *thread_state))
 {
     REQUIRE(thread_state == python.state);
+    python.looks++;
     return python_frame_after(NULL);
 }
 

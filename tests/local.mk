@@ -20,6 +20,7 @@ check_suites = \
 	tests/check_remote \
 	tests/check_report \
 	tests/check_screen \
+	tests/check_lines \
 	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
@@ -102,6 +103,8 @@ tests_check_summary_LDADD = $(command_libs)
 tests_check_remote_LDADD = $(command_libs)
 tests_check_report_LDADD = $(command_libs)
 tests_check_screen_LDADD = $(command_libs)
+tests_check_lines_LDADD = $(suite_libs)
+tests_check_lines_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
