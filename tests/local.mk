@@ -21,6 +21,7 @@ check_suites = \
 	tests/check_report \
 	tests/check_screen \
 	tests/check_lines \
+	tests/check_top \
 	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
@@ -105,6 +106,7 @@ tests_check_report_LDADD = $(command_libs)
 tests_check_screen_LDADD = $(command_libs)
 tests_check_lines_LDADD = $(suite_libs)
 tests_check_lines_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+tests_check_top_LDADD = $(command_libs)
 tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
