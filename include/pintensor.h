@@ -180,7 +180,8 @@ PINTENSOR_API size_t pintensor_trim(void);
 PINTENSOR_API int pintensor_report(int fd);
 
 /* The same, and where the calling thread holds Python's GIL, the Python objects that hold what is growing or held, and the names
- * that they are reached from. That runs Python code, for PINTENSOR_REFERRERS seconds at most: never in a signal handler. */
+ * that they are reached from. That runs Python code, for PINTENSOR_REFERRERS seconds of the thread's time and twice as long by
+ * the clock at most: never in a signal handler. */
 PINTENSOR_API int pintensor_report_held_by(int fd);
 
 /* "0.1.0" */

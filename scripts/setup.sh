@@ -303,7 +303,7 @@ run_job() ( # VERSION LIB|'' DIR [ARG…]; in a subshell, for its environment an
 
     # `timeout` puts the ranks in a process group of their own, and can end them all: so that a
     # hang ends, and Ctrl-C too.
-    timeout -k 10 300 env ${preload:+"LD_PRELOAD=$preload${LD_PRELOAD:+:$LD_PRELOAD}"} \
+    timeout -k 10 900 env ${preload:+"LD_PRELOAD=$preload${LD_PRELOAD:+:$LD_PRELOAD}"} \
         python -m deepspeed.launcher.runner --num_gpus 2 --master_port "$port" \
         "$SETUP_ROOT/scripts/demo_job.py" --nvme-path "$files" "$@" \
         >"$dir/out" 2>"$dir/err" </dev/null &

@@ -27,6 +27,16 @@ status=0
 LD_PRELOAD=$preload "$work/harm" 2> >(exec true) || status=$?
 is 'a closed pipe behind stderr' "$status" 0
 
+# libc ends such a process with its last thread: ours are none that it has to wait for.
+for options in PINTENSOR_IDLE=1000 'PINTENSOR_IDLE=1000 PINTENSOR_EVERY=1000'; do
+    for who in main child; do
+        # shellcheck disable=SC2086 # words
+        run env $options PINTENSOR_VERBOSE=1 timeout -s KILL 60 "$work/harm" "$who leaves"
+        is "$options: the thread that began it is gone, and then the last: $who" "$status $out" '0 an exit handler'
+        has "$options: and there is a report: $who" "$err" '; peak '
+    done
+done
+
 compile fork_meets.c fork_meets -rdynamic -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor -lpthread -ldl
 for moment in 'first block' handler; do
     run timeout -s KILL 60 "$work/fork_meets" "$moment"

@@ -1,15 +1,10 @@
 #include "base/sandbox.h"
 
-#include "base/kept.h"
-#include "base/text.h"
+#include "base/own_status.h"
 
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <unistd.h>
 
-static struct pt_kept status;
-static pid_t whose;
 static bool had;
 static uint64_t filters; /* when it began */
 static _Atomic bool entered;
@@ -17,24 +12,14 @@ static _Atomic bool entered;
 /* Before Linux 5.9 it is told whether there are any. */
 static bool count(uint64_t *out)
 {
-    int fd = pt_kept_fd(&status);
-    return fd >= 0 &&
-           (pt_text_find_number(fd, "Seccomp_filters", out) == 0 || pt_text_find_number(fd, "Seccomp", out) == 0);
+    return pt_own_status_number("Seccomp_filters", out) || pt_own_status_number("Seccomp", out);
 }
 
-__attribute__((constructor)) static void begin(void)
+__attribute__((constructor)) void pt_sandbox_init(void)
 {
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    whose = getpid();
-    had = fd >= 0 && pt_kept_take(&status, fd) && count(&filters);
-}
-
-void pt_sandbox_init(void)
-{
-    if (whose != getpid()) {
-        pt_kept_close(&status);
+    if (pt_own_status_init()) {
         atomic_store(&entered, false);
-        begin();
+        had = pt_own_status_had() && count(&filters);
     }
 }
 

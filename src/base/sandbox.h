@@ -14,7 +14,7 @@ bool pt_sandbox_entered(void);
 /* Whether files may be opened that are not badly needed: nor if that can no longer be told. */
 bool pt_sandbox_may_open(void);
 
-/* In a forked child, for which the descriptor tells of its parent. */
+/* When the library is loaded, and in a forked child, for which the descriptor tells of its parent. */
 void pt_sandbox_init(void);
 
 #endif

@@ -1,5 +1,6 @@
 #include "life/init.h"
 
+#include "base/alone.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/sandbox.h"
@@ -42,6 +43,7 @@ static int set_up_alone(void)
     python_tells = false;
     pt_pin_reset();
     pt_sandbox_init();
+    pt_alone_init();
     pt_pressure_init();
     pt_limit_init();
     pt_background_init(pt_upkeep_tick, pt_upkeep_work, pt_option(PT_OPTION_IDLE));

@@ -1,5 +1,6 @@
 #include "life/on_demand.h"
 
+#include "base/alone.h"
 #include "base/options.h"
 #include "base/sandbox.h"
 #include "base/thread.h"
@@ -35,20 +36,27 @@ void pt_on_demand_report(void)
     }
 }
 
+/* False: nobody is left to report to. */
+static bool wait_for_next(void)
+{
+    int64_t now = pt_thread_now(), end = now + (int64_t)pt_option(PT_OPTION_EVERY) * 1000000000;
+    for (; now < end && !pt_alone(); now = pt_thread_now()) {
+        int64_t ns = end - now < PT_ALONE_LOOK_NS ? end - now : PT_ALONE_LOOK_NS;
+        (void)nanosleep(&(struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000}, NULL);
+    }
+    return now >= end && !pt_sandbox_entered();
+}
+
 /* It goes on when Python has ended, since the program may do so too. */
 static void *report_now_and_then(void *unused)
 {
-    (void)unused;
     (void)pthread_setname_np(pthread_self(), "pintensor");
-    for (;;) {
-        struct timespec left = {.tv_sec = (time_t)pt_option(PT_OPTION_EVERY)};
-        while (nanosleep(&left, &left) != 0) {
-        }
-        if (pt_sandbox_entered()) {
-            return NULL;
-        }
+    pt_alone_begin();
+    while (wait_for_next()) {
         pt_on_demand_report();
     }
+    pt_alone_end();
+    return unused;
 }
 
 void pt_on_demand_begin(void)

@@ -1,5 +1,6 @@
 #include "pool/background.h"
 
+#include "base/alone.h"
 #include "base/sandbox.h"
 #include "base/thread.h"
 
@@ -29,8 +30,7 @@ static int64_t next_tick(void)
     return pt_thread_now() + (int64_t)ms * 1000000;
 }
 
-/* False: it is time for a tick. */
-static bool wait_for_work(int64_t until)
+static bool woken_before(int64_t until)
 {
     pthread_mutex_lock(&bell.mutex);
     bool in_time = true;
@@ -41,6 +41,24 @@ static bool wait_for_work(int64_t until)
     bell.works = 0;
     pthread_mutex_unlock(&bell.mutex);
     return woken;
+}
+
+enum why { WORK, TICK, ALONE };
+
+static enum why wait_for_work(int64_t until)
+{
+    int64_t look;
+    do {
+        int64_t now = pt_thread_now();
+        look = until < now + PT_ALONE_LOOK_NS ? until : now + PT_ALONE_LOOK_NS;
+        if (woken_before(look)) {
+            return WORK;
+        }
+        if (pt_alone()) {
+            return ALONE;
+        }
+    } while (look < until);
+    return TICK;
 }
 
 static bool claim(void)
@@ -55,19 +73,18 @@ static bool present(uintptr_t mine)
     return atomic_load(&watcher) == PRESENT && atomic_load(&era) == mine;
 }
 
-static void *watch(void *its_era)
+/* Until there is nothing to look after, or nobody to do it for: then it counts as present, so that no other begins. */
+static void look_after(uintptr_t mine)
 {
-    uintptr_t mine = (uintptr_t)its_era;
-    (void)pthread_setname_np(pthread_self(), "pintensor");
-    pthread_mutex_lock(&bell.mutex);
-    bell.starts++;
-    pthread_cond_signal(&bell.begun);
-    pthread_mutex_unlock(&bell.mutex);
     do {
         do {
             int64_t until = next_tick();
-            while (wait_for_work(until) && present(mine)) {
+            enum why why;
+            while ((why = wait_for_work(until)) == WORK && present(mine)) {
                 work();
+            }
+            if (why == ALONE) {
+                return;
             }
         } while (present(mine) && tick());
         if (atomic_load(&era) != mine) {
@@ -77,6 +94,18 @@ static void *watch(void *its_era)
         (void)atomic_compare_exchange_strong(&watcher, &was, ABSENT);
         /* What became idle just before that saw a thread still present: look once more. */
     } while (atomic_load(&watcher) == ABSENT && (work(), tick()) && claim());
+}
+
+static void *watch(void *its_era)
+{
+    (void)pthread_setname_np(pthread_self(), "pintensor");
+    pt_alone_begin();
+    pthread_mutex_lock(&bell.mutex);
+    bell.starts++;
+    pthread_cond_signal(&bell.begun);
+    pthread_mutex_unlock(&bell.mutex);
+    look_after((uintptr_t)its_era);
+    pt_alone_end();
     return NULL;
 }
 

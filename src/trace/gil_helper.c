@@ -1,5 +1,6 @@
 #include "trace/gil_helper.h"
 
+#include "base/alone.h"
 #include "base/sandbox.h"
 #include "base/thread.h"
 #include "trace/python.h"
@@ -56,11 +57,11 @@ static struct question *take_all(void)
     return all;
 }
 
-static void *answer(void *unused)
+static void answer_all(void)
 {
     int token, collecting;
     if (!pt_python_enter_alone(&token, &collecting)) {
-        return unused;
+        return;
     }
     struct question *all = take_all(), *next;
     for (struct question *q = all; q != NULL; q = q->next) {
@@ -74,6 +75,13 @@ static void *answer(void *unused)
     pthread_cond_broadcast(&state.answered);
     pthread_mutex_unlock(&state.mutex);
     pt_python_leave_alone(token, collecting);
+}
+
+static void *answer(void *unused)
+{
+    pt_alone_begin();
+    answer_all();
+    pt_alone_end();
     return unused;
 }
 

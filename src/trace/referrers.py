@@ -2,7 +2,8 @@
 # Python 3.9 and later. What is looked at must not run code of the program: no isinstance(), no attributes by getattr().
 import gc
 import sys
-from time import CLOCK_MONOTONIC, clock_gettime  # not monotonic(): programs that stop the time for their tests replace it
+from time import CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID
+from time import clock_gettime  # not monotonic(): programs that stop the time for their tests replace it
 
 
 class Late(Exception):
@@ -40,7 +41,9 @@ class Walk:
     """Everything that is known of the heap. Objects lie in `heap`, `node` and `kept` alone; all else are ids of them."""
 
     def __init__(self, seconds):
-        self.end = clock_gettime(CLOCK_MONOTONIC) + seconds
+        # What the search has had of a processor. Others may have it, or the GIL, meanwhile, but not for ever.
+        self.ends = [(clock, clock_gettime(clock) + most) for clock, most in
+                     ((CLOCK_THREAD_CPUTIME_ID, seconds), (CLOCK_MONOTONIC, 2 * seconds))]
         self.late = False  # the way up was not gone to its end
         self.heap = gc.get_objects()
         self.node = {}  # id: object
@@ -51,8 +54,9 @@ class Walk:
         self.locals = {}
 
     def check(self):
-        if clock_gettime(CLOCK_MONOTONIC) > self.end:
-            raise Late
+        for clock, end in self.ends:
+            if clock_gettime(clock) > end:
+                raise Late
 
     def parts(self, things):
         """A few at a time: a look at the clock for each."""
@@ -283,6 +287,20 @@ def finder(blocks):
     return rows, find
 
 
+MOST_BYTES = 239  # of a way's words: what the table has room for, and a line on a terminal
+
+
+def join(steps):
+    """The words of a way; of a long one both ends, which say most."""
+    words = [step[0] for step in steps]
+    first, last = words, []
+    while len(" -> ".join(first + last).encode(errors="replace")) > MOST_BYTES and len(words) > 2:
+        del words[len(words) // 2]
+        middle = (len(words) + 1) // 2
+        first, last = words[:middle] + ["..."], words[middle:]
+    return " -> ".join(first + last)
+
+
 CXX = "C++ (autograd or another library): no tensor of Python's is on it"
 
 
@@ -332,7 +350,7 @@ def find(raw, seconds):
         groups = tell(rows, found, walk, walk.climb(found) if found else {})
         told, missing = [], []
         for (site, _), (steps, blocks, bytes_) in groups.items():
-            words = " -> ".join(s[0] for s in steps) if steps else late if walk.late else CXX
+            words = join(steps) if steps else late if walk.late else CXX
             (told if steps or not walk.late else missing).append((bytes_, f"{site}\t{blocks}\t{bytes_}\t{words}"))
         return "\n".join(line for _, line in sorted(told + sorted(missing)[-1:], key=lambda line: -line[0]))
     finally:

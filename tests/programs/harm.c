@@ -114,6 +114,49 @@ static int two_frees(void)
     return status;
 }
 
+static void *works_on(void *unused)
+{
+    usleep(300000);
+    return unused;
+}
+
+static void say_end(void)
+{
+    (void)!write(STDOUT_FILENO, "an exit handler\n", 16);
+}
+
+/* What is freed waits, so that a thread of the library's looks after it. */
+static int main_leaves(void)
+{
+    pthread_t worker;
+    pintensor_block b;
+    if (pintensor_alloc(manager, 8 << 20, &b) != 0 || pintensor_free_block(manager, &b) != 0) {
+        return 99;
+    }
+    atexit(say_end);
+    pthread_create(&worker, NULL, works_on, NULL);
+    pthread_exit(NULL);
+}
+
+static void *forks(void *unused)
+{
+    if (fork() == 0) {
+        main_leaves();
+    }
+    return unused;
+}
+
+/* The child's only thread is not the one that began its parent. */
+static int child_leaves(void)
+{
+    pthread_t thread;
+    int status = -1;
+    pthread_create(&thread, NULL, forks, NULL);
+    pthread_join(thread, NULL);
+    wait(&status);
+    return WEXITSTATUS(status);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -123,7 +166,9 @@ int main(int argc, char **argv)
                  {"exit in a handler", exit_in_a_handler},
                  {"children", children},
                  {"writes over its environment", writes_over_its_environment},
-                 {"two frees", two_frees}};
+                 {"two frees", two_frees},
+                 {"main leaves", main_leaves},
+                 {"child leaves", child_leaves}};
     pintensor_block b;
     manager = pintensor_manager_create();
     if (pintensor_alloc(manager, 100000, &b) != 0) {

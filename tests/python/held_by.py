@@ -8,10 +8,17 @@ import time
 
 import torch
 
-library = ctypes.CDLL(None)
+library = ctypes.PyDLL(None)  # the GIL is held, so no line is guessed on a busy machine
 library.pintensor_manager_create.restype = ctypes.c_uint64
 library.pintensor_alloc.argtypes = [ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p]
 manager = library.pintensor_manager_create()
+
+
+CLOCKS = {
+    "busy": {time.CLOCK_MONOTONIC: 1.9, time.CLOCK_THREAD_CPUTIME_ID: 0.9},
+    "late": {time.CLOCK_MONOTONIC: 1.9, time.CLOCK_THREAD_CPUTIME_ID: 1.1},
+    "waiting": {time.CLOCK_MONOTONIC: 2.1, time.CLOCK_THREAD_CPUTIME_ID: 0.9},
+}
 
 
 class Block(ctypes.Structure):
@@ -61,6 +68,11 @@ def main(way):
         space["cache"] = [pinned() for _ in range(12)]
     elif way == "dicts":
         space["cache"] = {step: [pinned()] for step in range(3)}
+    elif way == "deep":
+        space["cache"] = pinned()
+        for i in range(6):
+            space["cache"] = {f"of the level that has the number {i}": space["cache"]}
+        space["cache"] = {"outermost": space["cache"]}
     elif way == "key":
         space["cache"] = {"best\n": pinned()}
     elif way == "attribute":
@@ -85,10 +97,10 @@ def main(way):
     elif way == "many":
         space["cache"] = [pinned() for _ in range(12)]
         space["others"] = [[i] for i in range(int(sys.argv[2]))]
-    elif way == "late":  # a second has passed whenever somebody looks
+    elif way in CLOCKS:  # what each clock says: at the beginning, and whenever somebody looks again
         space["cache"] = [pinned() for _ in range(12)]
-        clock = itertools.count()
-        time.clock_gettime = lambda _: float(next(clock))
+        told = {clock: itertools.chain([0.0], itertools.repeat(later)) for clock, later in CLOCKS[way].items()}
+        time.clock_gettime = lambda clock: next(told[clock])
     elif way == "now":
         import pintensor
 

@@ -12,7 +12,7 @@ import torch
 
 MIB = 1 << 20
 failed = False
-lib = ctypes.CDLL(None)
+lib = ctypes.PyDLL(None)  # the GIL is held, so no line is guessed on a busy machine
 lib.pintensor_is_managed.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 lib.pintensor_is_managed.restype = ctypes.c_bool
 

@@ -10,7 +10,7 @@ class Block(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t), ("id", ctypes.c_uint64)]
 
 
-lib = ctypes.CDLL(None)
+lib = ctypes.PyDLL(None)  # the GIL is held, so no line is guessed on a busy machine
 lib.pintensor_manager_create.restype = ctypes.c_uint64
 lib.pintensor_alloc.argtypes = [ctypes.c_uint64, ctypes.c_size_t, ctypes.POINTER(Block)]
 lib.pintensor_free.argtypes = [ctypes.c_uint64, ctypes.c_void_p]

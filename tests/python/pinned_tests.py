@@ -8,7 +8,7 @@ class Block(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t), ("id", ctypes.c_uint64)]
 
 
-library = ctypes.CDLL(None)
+library = ctypes.PyDLL(None)  # the GIL is held, so no line is guessed on a busy machine
 kept = []
 
 

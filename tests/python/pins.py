@@ -4,7 +4,7 @@ import sys
 
 runtime = ctypes.CDLL(sys.argv[1], ctypes.RTLD_GLOBAL)
 runtime.fake_start(1)
-everybody = ctypes.CDLL(None)  # as a library that is linked with the runtime finds its functions
+everybody = ctypes.PyDLL(None)  # with the GIL held; as a library that is linked with the runtime finds its functions
 MIB = 1 << 20
 
 

@@ -6,7 +6,7 @@ class Block(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t), ("id", ctypes.c_uint64)]
 
 
-calls = ctypes.CDLL(None)
+calls = ctypes.PyDLL(None)  # the GIL is held, so no line is guessed on a busy machine
 calls.pintensor_manager_create.restype = ctypes.c_uint64
 calls.pintensor_alloc.argtypes = [ctypes.c_uint64, ctypes.c_size_t, ctypes.POINTER(Block)]
 block = Block()
