@@ -150,6 +150,39 @@ START_TEST(in_words)
 }
 END_TEST
 
+/* Those with most first, and of many the first few. */
+START_TEST(what_others_pinned)
+{
+    begin();
+    static const unsigned kib[] = {3, 1, 9, 5, 7, 2, 8};
+    for (unsigned i = 0; i < 7; i++) {
+        struct pt_site *s = table_site("others.py", i + 1, "f");
+        s->allocated = 0;
+        whole.foreign[2 + i] =
+            (struct pt_foreign){.site = table_row(s), .pinned = 5, .live = i == 2 ? 2 : 1, .live_bytes = kib[i] * KIB};
+    }
+    whole.foreign[4].peak = 1; /* more since, which does not count */
+    whole.foreign[4].peak_bytes = 10 * KIB;
+    whole.foreign[4].peaks_seen = 1;
+    whole.foreign[PT_FOREIGN_OTHER] = (struct pt_foreign){.pinned = 9, .live = 4, .live_bytes = 6 * KIB};
+    whole.table.foreign = (struct pt_foreign_sum){
+        .rows = 9, .pinned = 44, .peaks = 1, .peak = 11, .peak_bytes = 42 * KIB, .peak_ours = KIB};
+    table_write(in("a.table"));
+    HAS(REPORT(in("a.table")),
+        "  OTHERS     of 43.0 KiB pinned here, 1.0 KiB are pintensor's: when most was pinned, others had 42.0 KiB\n"
+        "             10.0 KiB in 1 block by cudaHostAlloc, 9.0 KiB in 2 now\n                 others.py:3  f\n"
+        "             8.0 KiB in 1 block by cudaHostAlloc\n                 others.py:7  f\n"
+        "             7.0 KiB in 1 block by cudaHostAlloc\n                 others.py:5  f\n"
+        "             6.0 KiB in 4 blocks by cudaHostAlloc\n                 (from more places than are told apart)\n"
+        "             5.0 KiB in 1 block by cudaHostAlloc\n                 others.py:4  f\n"
+        "             and 3 more lines\n");
+    whole.foreign[2].live = whole.foreign[3].live = 0;
+    table_write(in("a.table"));
+    HAS(REPORT(in("a.table")), "             and 1 more line\n");
+    over();
+}
+END_TEST
+
 START_TEST(suppressed)
 {
     begin();
@@ -464,6 +497,7 @@ int main(void)
     TCase *tests = tcase_create("report");
     tcase_add_test(tests, all_of_it_as_json);
     tcase_add_test(tests, in_words);
+    tcase_add_test(tests, what_others_pinned);
     tcase_add_test(tests, suppressed);
     tcase_add_loop_test(tests, suppressions_that_are_none, 0, 3);
     tcase_add_test(tests, printed_to_be_suppressed);

@@ -25,6 +25,8 @@ check_suites = \
 	tests/check_native_lines \
 	tests/check_table_bounds \
 	tests/check_doctor_job \
+	tests/check_destination \
+	tests/check_program \
 	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
@@ -114,6 +116,8 @@ tests_check_native_lines_LDADD = $(command_libs)
 tests_check_native_lines_CFLAGS = $(AM_CFLAGS) -g # it reads its own debug information
 tests_check_table_bounds_LDADD = $(suite_libs)
 tests_check_doctor_job_LDADD = $(command_libs)
+tests_check_destination_LDADD = $(command_libs)
+tests_check_program_LDADD = $(command_libs)
 tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
