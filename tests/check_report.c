@@ -270,6 +270,29 @@ START_TEST(folded)
 }
 END_TEST
 
+START_TEST(options_that_go_together)
+{
+    begin();
+    fill();
+    table_write(in("a.table"));
+    HAS(REPORT("--json", "--json", in("a.table")), "{\"format\":\"pintensor report\"");
+    HAS(REPORT("--folded=peak", "--folded", in("a.table")), "native+0x2a (lib.py) 500\n");
+    ck_assert_str_eq(COMPLAINTS("--json", "--html", in("a.table")),
+                     "pintensor: --json and --html are two ways to tell: ask for one\n");
+    ck_assert_int_eq(status, 2);
+    HAS(REPORT("--help", "--diff"), "usage: pintensor ");
+    ck_assert_int_eq(status, 0);
+    HAS(REPORT("-h"), "usage: pintensor ");
+    char words[300] = "--fail-on=held";
+    while (strlen(words) < 270) {
+        strcat(words, ",held");
+    }
+    HAS(COMPLAINTS(words, in("a.table")), "pintensor: --fail-on=held,held");
+    ck_assert_int_eq(status, 2);
+    over();
+}
+END_TEST
+
 START_TEST(two_processes)
 {
     begin();
@@ -502,6 +525,7 @@ int main(void)
     tcase_add_loop_test(tests, suppressions_that_are_none, 0, 3);
     tcase_add_test(tests, printed_to_be_suppressed);
     tcase_add_test(tests, folded);
+    tcase_add_test(tests, options_that_go_together);
     tcase_add_test(tests, two_processes);
     tcase_add_test(tests, rows_that_look_alike);
     tcase_add_test(tests, differences);
