@@ -27,10 +27,13 @@
     X(dwfl_offline_section_address)                                                                                    \
     X(dwfl_module_build_id)                                                                                            \
     X(dwfl_module_getelf)                                                                                              \
-    X(dwfl_module_getsrc)                                                                                              \
     X(dwfl_module_addrdie)                                                                                             \
+    X(dwfl_module_nextcu)                                                                                              \
     X(dwfl_module_addrname)                                                                                            \
-    X(dwfl_lineinfo)                                                                                                   \
+    X(dwarf_haspc)                                                                                                     \
+    X(dwarf_getsrc_die)                                                                                                \
+    X(dwarf_linesrc)                                                                                                   \
+    X(dwarf_lineno)                                                                                                    \
     X(dwarf_getscopes)                                                                                                 \
     X(dwarf_getscopes_die)                                                                                             \
     X(dwarf_getsrcfiles)                                                                                               \
@@ -220,6 +223,19 @@ static const char *called_at(Dwarf_Die *inlined, Dwarf_Die *unit, int *line)
     return dw.dwarf_filesrc(files, in_file, NULL, NULL);
 }
 
+/* The unit of the program that the address lies in, which `*bias` is to be taken from. clang writes no table of which
+ * do. */
+static Dwarf_Die *unit_of(Dwfl_Module *module, GElf_Addr address, Dwarf_Addr *bias)
+{
+    Dwarf_Die *unit = dw.dwfl_module_addrdie(module, address, bias);
+    if (unit == NULL) {
+        do {
+            unit = dw.dwfl_module_nextcu(module, unit, bias);
+        } while (unit != NULL && dw.dwarf_haspc(unit, address - *bias) <= 0);
+    }
+    return unit;
+}
+
 /* The call and, where its function was built into others, those that call it: `most` frames, innermost first. */
 static unsigned name_call(const struct pt_native *native, struct pt_frame *out, unsigned most, bool *library)
 {
@@ -232,11 +248,11 @@ static unsigned name_call(const struct pt_native *native, struct pt_frame *out, 
     int line = 0;
     unsigned named = 0;
     GElf_Addr address = native->at + bias;
-    Dwfl_Line *found = dw.dwfl_module_getsrc(module, address);
-    const char *path = found != NULL ? dw.dwfl_lineinfo(found, NULL, &line, NULL, NULL, NULL) : NULL;
+    Dwarf_Addr unit_bias = 0;
+    Dwarf_Die *unit = unit_of(module, address, &unit_bias), *around = NULL, *scopes = NULL;
+    Dwarf_Line *found = unit != NULL ? dw.dwarf_getsrc_die(unit, address - unit_bias) : NULL;
+    const char *path = found != NULL && dw.dwarf_lineno(found, &line) == 0 ? dw.dwarf_linesrc(found, NULL, NULL) : NULL;
     *library = is_library(strchr(name, ' ') + 1) || (path != NULL && is_library(path));
-    Dwarf_Addr unit_bias;
-    Dwarf_Die *unit = dw.dwfl_module_addrdie(module, address, &unit_bias), *around = NULL, *scopes = NULL;
     int count = unit != NULL ? dw.dwarf_getscopes(unit, address - unit_bias, &around) : 0;
     /* Past one that was built in those are around where it is written, not around where it is built in. */
     count = count > 0 ? dw.dwarf_getscopes_die(&around[0], &scopes) : 0;
