@@ -346,7 +346,10 @@ START_TEST(differences)
     struct pt_site *s = &whole.site[1];
     s->held_bytes = 4000;
     s->reclaimed_bytes = 300;
-    whole.site[2].held_bytes = 1000; /* the growing one shrank */
+    whole.site[2].held_bytes = 1000;    /* the growing one shrank */
+    whole.site[3].peak_bytes = 600;     /* native */
+    whole.site[4].held_bytes = 20;      /* of which nothing is known */
+    whole.site[5].reclaimed_bytes = 30; /* a symbol alone */
     whole.table.misuse[0].count = 9;
     table_write(in("b.table"));
     const char *text = REPORT("--diff", "--fail-on=misused", in("a.table"), in("b.table"));
@@ -354,6 +357,9 @@ START_TEST(differences)
     HAS(text,
         "(1 process): 5.0 KiB -> 5.2 KiB kept, 5.5 KiB -> 5.5 KiB at the peaks\n  GREW       3.0 KiB -> 4.2 KiB kept");
     HAS(text, "  SHRANK     2.0 KiB -> 1.0 KiB kept");
+    HAS(text, "             lib.py  native+0x2a\n");
+    HAS(text, "             (no stack was recorded)\n");
+    HAS(text, "             job.so  pin+0x10\n");
     ck_assert_int_eq((REPORT("--diff", "--fail-on=reclaimed", in("a.table"), in("b.table")), status), 3);
     ck_assert_int_eq((REPORT("--diff", "--fail-on=growing", in("a.table"), in("b.table")), status), 0);
     ck_assert_int_eq((REPORT("--diff", "--fail-on=growing", in("b.table"), in("a.table")), status), 3);
@@ -454,6 +460,25 @@ START_TEST(how_a_process_is)
 }
 END_TEST
 
+START_TEST(a_directory_that_cannot_be_read)
+{
+    begin();
+    table_write(in("a.table"));
+    char wanted[512];
+    snprintf(wanted, sizeof wanted, "pintensor: %s: Permission denied\n", folder);
+    pid_t child = fork();
+    if (child == 0) {
+        refuse(SYS_getdents64, EACCES);
+        ck_assert_str_eq(COMPLAINTS(folder), wanted);
+        exit(status == 1 ? 0 : 1);
+    }
+    int ended;
+    REQUIRE(waitpid(child, &ended, 0) == child);
+    ck_assert_int_eq(ended, 0);
+    over();
+}
+END_TEST
+
 START_TEST(nobody_takes_it)
 {
     begin();
@@ -532,6 +557,7 @@ int main(void)
     tcase_add_test(tests, many_differences);
     tcase_add_test(tests, what_is_no_table);
     tcase_add_test(tests, how_a_process_is);
+    tcase_add_test(tests, a_directory_that_cannot_be_read);
     tcase_add_test(tests, nobody_takes_it);
     tcase_add_test(tests, names_may_hold_anything);
     return suite_run("report", tests);
