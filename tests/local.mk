@@ -27,6 +27,7 @@ check_suites = \
 	tests/check_doctor_job \
 	tests/check_destination \
 	tests/check_program \
+	tests/check_table_memory \
 	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
@@ -118,6 +119,7 @@ tests_check_table_bounds_LDADD = $(suite_libs)
 tests_check_doctor_job_LDADD = $(command_libs)
 tests_check_destination_LDADD = $(command_libs)
 tests_check_program_LDADD = $(command_libs)
+tests_check_table_memory_LDADD = $(core_libs)
 tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
