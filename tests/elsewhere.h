@@ -137,6 +137,17 @@ static inline void refuse(int call, int error)
     refuse_where(call, -1, 0, error);
 }
 
+/* Under the sanitizers these do nothing, and say that they did. */
+int mlock(const void *p, size_t len)
+{
+    return (int)syscall(SYS_mlock, p, len);
+}
+
+int munlock(const void *p, size_t len)
+{
+    return (int)syscall(SYS_munlock, p, len);
+}
+
 /* ---- children ---- */
 
 /* A child of the command's that ends by _exit() counts the branches that it took, as others do. */
