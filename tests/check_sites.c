@@ -96,6 +96,33 @@ START_TEST(rows_are_given_to_others)
 }
 END_TEST
 
+/* What was done wrong is told of at the end, by its places. */
+START_TEST(places_of_misuses_stay)
+{
+    manager = pintensor_manager_create();
+    pintensor_block b = alloc(64);
+    release(b);
+    ck_assert_int_lt(pintensor_free(manager, b.data), 0);
+    ck_assert_uint_eq(pt_table()->misuses, 1);
+    const struct pt_misuse was = pt_table()->misuse[0];
+    char site[300], alloc_site[300], now[300];
+    told(was.site, site, sizeof site);
+    told(was.alloc_site, alloc_site, sizeof alloc_site);
+    for (unsigned i = 1; i < MANY; i++) {
+        struct pt_block other = alloc_at(i, PT_DOOR_C);
+        REQUIRE(pt_block_end(&other));
+    }
+    const uint32_t sites[] = {was.site, was.alloc_site, was.release_site};
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert(pt_table_site_is(sites[i]));
+    }
+    told(was.site, now, sizeof now);
+    ck_assert_str_eq(now, site);
+    told(was.alloc_site, now, sizeof now);
+    ck_assert_str_eq(now, alloc_site);
+}
+END_TEST
+
 START_TEST(strings_are_given_up_with_their_sites)
 {
     manager = pintensor_manager_create();
@@ -184,6 +211,7 @@ int main(void)
     TCase *tests = tcase_create("sites");
     tcase_add_test(tests, equal_places_are_one_site);
     tcase_add_test(tests, rows_are_given_to_others);
+    tcase_add_test(tests, places_of_misuses_stay);
     tcase_add_test(tests, strings_are_given_up_with_their_sites);
     tcase_add_test(tests, more_live_sites_than_rows_lose_no_count);
     tcase_add_test(tests, late_counts_go_to_all_others);

@@ -29,6 +29,16 @@ refuses 'a choice' '--stack=all is not one of off,python,full' run --stack=all e
 refuses 'a set' '--fail-on=held,dead is not one of growing,reclaimed,held,misused' run --fail-on=held,dead echo started
 refuses 'a number' '--cache=101 is not a whole number from 0 to 100' run --cache=101 echo started
 refuses 'no value' '--report needs a value' run --report
+# shellcheck disable=SC2016 # a backquote
+refuses 'no word at all' 'try `pintensor run'
+refuses 'a shell too few' 'try' completion
+refuses 'a word too many' 'try' man now
+refuses 'a version of what' 'try' --version now
+refuses 'help with what' 'try' --help me
+refuses 'what doctor does not take' 'doctor takes --json and nothing else' doctor --jsn
+refuses 'two words for doctor' 'doctor takes --json and nothing else' doctor --json --json
+refuses 'a long name' "is no option of run; did you mean --" run "--stack$(printf '%0100d' 0)" echo started
+refuses 'no name' '-- is no option of run' run --=x echo started
 refuses 'no shell of ours' 'for bash and for zsh' completion fish
 for words in -h --help 'run -h' 'run --help' 'run --stack=off --help'; do
     # shellcheck disable=SC2086 # words
@@ -49,6 +59,26 @@ is 'options become variables, and its own words stay its own' "$status $out" "5 
 PINTENSOR_ON_LIMIT=pageable
 PINTENSOR_REPORT=$PWD/a/%p.txt
 PINTENSOR_TORCH=0"
+# shellcheck disable=SC2016 # for the other shell
+capture "$command" run --report= sh -c 'echo "[$PINTENSOR_REPORT]"'
+is 'no report is no path' "$status $out" '0 []'
+# shellcheck disable=SC2016 # likewise, and below
+LD_PRELOAD='' capture "$command" run -- sh -c 'echo "$LD_PRELOAD"'
+is 'an empty LD_PRELOAD is none' "$status $out" "0 $(realpath "$preload")"
+LD_PRELOAD=libc.so.6 capture "$command" run -- sh -c 'echo "$LD_PRELOAD"'
+is 'what is preloaded already comes after' "$status $out" "0 $(realpath "$preload"):libc.so.6"
+LD_PRELOAD=$(printf '%09000d' 0) capture "$command" run -- true
+is 'an LD_PRELOAD without end' "$status ${err##*pintensor}" '125 : LD_PRELOAD is too long already'
+PINTENSOR_VERBOSE=$(printf '%0100d' 1) capture "$command" run -- true
+is 'a choice without end is none' "$status" 0
+mkdir -p 'a way' lonely && cp "$command" 'a way/command' && cp "$preload" 'a way' && cp "$command" lonely
+capture 'a way/command' run -- true
+has 'a library that cannot be named' "$status $err" '125 pintensor: '
+has 'a library that cannot be named: why' "$err" ' has a space or a colon in its path, which LD_PRELOAD cannot express'
+if [[ ! -e $(sed -n 's/^libdir = //p' "$top_builddir/Makefile" | head -n 1)/libpintensor_preload.so ]]; then
+    capture lonely/"$(basename "$command")" run -- true
+    has 'no library' "$status $err" '125 pintensor: libpintensor_preload.so not found beside this command'
+fi
 capture "$command" run -- sh -c 'exit 42'
 is 'its status' "$status $err" '42 '
 capture "$command" run -- ./nowhere

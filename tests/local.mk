@@ -13,6 +13,21 @@ check_suites = \
 	tests/check_history \
 	tests/check_growth \
 	tests/check_sites \
+	tests/check_python \
+	tests/check_frames \
+	tests/check_doctor \
+	tests/check_summary \
+	tests/check_remote \
+	tests/check_report \
+	tests/check_screen \
+	tests/check_lines \
+	tests/check_top \
+	tests/check_native_lines \
+	tests/check_table_bounds \
+	tests/check_doctor_job \
+	tests/check_destination \
+	tests/check_program \
+	tests/check_table_memory \
 	tests/check_verdict \
 	tests/check_block \
 	tests/check_many \
@@ -72,6 +87,7 @@ preload_tests = \
 
 core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
+command_libs = libcommand.la $(suite_libs)
 tests_check_text_LDADD = $(core_libs)
 tests_check_options_LDADD = $(core_libs)
 tests_check_libraries_LDADD = $(core_libs)
@@ -85,6 +101,25 @@ tests_check_foreign_LDADD = $(core_libs)
 tests_check_table_load_LDADD = $(suite_libs)
 tests_check_growth_LDADD = $(core_libs)
 tests_check_sites_LDADD = $(suite_libs)
+tests_check_python_LDADD = $(suite_libs)
+tests_check_python_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+tests_check_frames_LDADD = $(suite_libs)
+tests_check_frames_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+tests_check_doctor_LDADD = $(command_libs)
+tests_check_summary_LDADD = $(command_libs)
+tests_check_remote_LDADD = $(command_libs)
+tests_check_report_LDADD = $(command_libs)
+tests_check_screen_LDADD = $(command_libs)
+tests_check_lines_LDADD = $(suite_libs)
+tests_check_lines_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+tests_check_top_LDADD = $(command_libs)
+tests_check_native_lines_LDADD = $(command_libs)
+tests_check_native_lines_CFLAGS = $(AM_CFLAGS) -g # it reads its own debug information
+tests_check_table_bounds_LDADD = $(suite_libs)
+tests_check_doctor_job_LDADD = $(command_libs)
+tests_check_destination_LDADD = $(command_libs)
+tests_check_program_LDADD = $(command_libs)
+tests_check_table_memory_LDADD = $(core_libs)
 tests_check_verdict_LDADD = $(core_libs)
 tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
@@ -131,6 +166,9 @@ EXTRA_DIST += \
 	tests/patterns_clean.h \
 	tests/blocks.h \
 	tests/fake.h \
+	tests/fake_python.h \
+	tests/elsewhere.h \
+	tests/table_of.h \
 	tests/chunks.h \
 	tests/lib.sh \
 	$(preload_tests) \

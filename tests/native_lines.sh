@@ -39,6 +39,11 @@ is 'suppressed by the name of the file' "$status" 0
 capture "$pintensor" report --fail-on held "$work/tables"
 is 'which fails without' "$status" 3
 
+# As clang leaves it: no table of which part of the debug information tells of which addresses.
+build listless
+objcopy --remove-section=.debug_aranges "$work/listless"
+is 'without a table of addresses' "$(places listless)" "$wanted"
+
 # The same, told by debug information that lies apart.
 build apart
 objcopy --only-keep-debug "$work/apart" "$work/apart.debug"

@@ -27,11 +27,15 @@
     X(dwfl_offline_section_address)                                                                                    \
     X(dwfl_module_build_id)                                                                                            \
     X(dwfl_module_getelf)                                                                                              \
-    X(dwfl_module_getsrc)                                                                                              \
     X(dwfl_module_addrdie)                                                                                             \
+    X(dwfl_module_nextcu)                                                                                              \
     X(dwfl_module_addrname)                                                                                            \
-    X(dwfl_lineinfo)                                                                                                   \
+    X(dwarf_haspc)                                                                                                     \
+    X(dwarf_getsrc_die)                                                                                                \
+    X(dwarf_linesrc)                                                                                                   \
+    X(dwarf_lineno)                                                                                                    \
     X(dwarf_getscopes)                                                                                                 \
+    X(dwarf_getscopes_die)                                                                                             \
     X(dwarf_getsrcfiles)                                                                                               \
     X(dwarf_filesrc)                                                                                                   \
     X(dwarf_attr)                                                                                                      \
@@ -40,8 +44,13 @@
     X(dwarf_tag)
 
 #define MEMBER(name) __typeof__(&name) name;
-static struct {
-    CALLS(MEMBER)
+#define NAME(name)   #name,
+static const char *const names[] = {CALLS(NAME)};
+static union {
+    struct {
+        CALLS(MEMBER)
+    };
+    void *call[sizeof names / sizeof names[0]]; /* the same, by number */
 } dw;
 
 /* Loads one for good. Symbols are found without dlsym(), which older libcs have by another version. */
@@ -57,11 +66,10 @@ bool pt_native_lines_can(void)
     if (can == UNKNOWN) {
         struct pt_library library;
         can = load("libdw.so.1", &library) ? YES : NO;
-#define LOOK_UP(name)                                                                                                  \
-    if (can == YES && (*(void **)&dw.name = pt_elf_symbol(&library.elf, #name)) == NULL) {                             \
-        can = NO;                                                                                                      \
-    }
-        CALLS(LOOK_UP)
+        for (size_t i = 0; can == YES && i < sizeof names / sizeof names[0]; i++) {
+            dw.call[i] = pt_elf_symbol(&library.elf, names[i]);
+            can = dw.call[i] != NULL ? YES : NO;
+        }
         unsetenv("DEBUGINFOD_URLS"); /* nothing is fetched from elsewhere */
     }
     return can == YES;
@@ -146,12 +154,24 @@ static char *demangle(const char *symbol)
     return call != NULL && strncmp(symbol, "_Z", 2) == 0 ? call(symbol, NULL, NULL, &status) : NULL;
 }
 
+/* Where the arguments begin: not every parenthesis is one of theirs. */
+static size_t length_without_arguments(const char *name)
+{
+    static const char nameless[] = "(anonymous namespace)", call[] = "()("; /* operator() and what follows */
+    size_t at = strcspn(name, "(");
+    while (strncmp(name + at, nameless, strlen(nameless)) == 0 || strncmp(name + at, call, strlen(call)) == 0) {
+        at += strcspn(name + at, ")") + 1;
+        at += strcspn(name + at, "(");
+    }
+    return at;
+}
+
 /* Without arguments, as the lines of Python have it. */
 static uint32_t add_name(const char *symbol)
 {
-    char *plain = demangle(symbol), *arguments = plain != NULL ? strchr(plain, '(') : NULL;
-    if (arguments != NULL && arguments > plain) {
-        *arguments = '\0';
+    char *plain = demangle(symbol);
+    if (plain != NULL) {
+        plain[length_without_arguments(plain)] = '\0';
     }
     uint32_t name = pt_table_load_string(plain != NULL ? plain : symbol);
     free(plain);
@@ -203,6 +223,19 @@ static const char *called_at(Dwarf_Die *inlined, Dwarf_Die *unit, int *line)
     return dw.dwarf_filesrc(files, in_file, NULL, NULL);
 }
 
+/* The unit of the program that the address lies in, which `*bias` is to be taken from. clang writes no table of which
+ * do. */
+static Dwarf_Die *unit_of(Dwfl_Module *module, GElf_Addr address, Dwarf_Addr *bias)
+{
+    Dwarf_Die *unit = dw.dwfl_module_addrdie(module, address, bias);
+    if (unit == NULL) {
+        do {
+            unit = dw.dwfl_module_nextcu(module, unit, bias);
+        } while (unit != NULL && dw.dwarf_haspc(unit, address - *bias) <= 0);
+    }
+    return unit;
+}
+
 /* The call and, where its function was built into others, those that call it: `most` frames, innermost first. */
 static unsigned name_call(const struct pt_native *native, struct pt_frame *out, unsigned most, bool *library)
 {
@@ -215,12 +248,14 @@ static unsigned name_call(const struct pt_native *native, struct pt_frame *out, 
     int line = 0;
     unsigned named = 0;
     GElf_Addr address = native->at + bias;
-    Dwfl_Line *found = dw.dwfl_module_getsrc(module, address);
-    const char *path = found != NULL ? dw.dwfl_lineinfo(found, NULL, &line, NULL, NULL, NULL) : NULL;
+    Dwarf_Addr unit_bias = 0;
+    Dwarf_Die *unit = unit_of(module, address, &unit_bias), *around = NULL, *scopes = NULL;
+    Dwarf_Line *found = unit != NULL ? dw.dwarf_getsrc_die(unit, address - unit_bias) : NULL;
+    const char *path = found != NULL && dw.dwarf_lineno(found, &line) == 0 ? dw.dwarf_linesrc(found, NULL, NULL) : NULL;
     *library = is_library(strchr(name, ' ') + 1) || (path != NULL && is_library(path));
-    Dwarf_Addr unit_bias;
-    Dwarf_Die *unit = dw.dwfl_module_addrdie(module, address, &unit_bias), *scopes = NULL;
-    int count = unit != NULL ? dw.dwarf_getscopes(unit, address - unit_bias, &scopes) : 0;
+    int count = unit != NULL ? dw.dwarf_getscopes(unit, address - unit_bias, &around) : 0;
+    /* Past one that was built in those are around where it is written, not around where it is built in. */
+    count = count > 0 ? dw.dwarf_getscopes_die(&around[0], &scopes) : 0;
     for (int i = 0; i < count && named + 1 < most && dw.dwarf_tag(&scopes[i]) != DW_TAG_subprogram; i++) {
         if (dw.dwarf_tag(&scopes[i]) == DW_TAG_inlined_subroutine) {
             named += set_frame(&out[named], path, line, dw.dwarf_diename(&scopes[i]));
@@ -228,6 +263,7 @@ static unsigned name_call(const struct pt_native *native, struct pt_frame *out, 
         }
     }
     free(scopes);
+    free(around);
     /* The symbol tells class and namespace as well. */
     return named + set_frame(&out[named], path, line, dw.dwfl_module_addrname(module, address));
 }

@@ -122,7 +122,9 @@ static void read_directory(struct job *job, const char *path)
         closedir(d);
     }
     (void)rmdir(path);
-    qsort(job->process, job->processes, sizeof *job->process, by_rank);
+    if (job->processes > 1) { /* there may be no list at all */
+        qsort(job->process, job->processes, sizeof *job->process, by_rank);
+    }
 }
 
 static const char *plural(unsigned long long n)

@@ -47,10 +47,13 @@ static int listen_to(int fd, int64_t until, char *said, size_t cap)
 static int start(int (*body)(int out), char *const *argv, int out)
 {
     pid_t pid = fork();
-    if (pid != 0) {
-        return pid > 0 ? pid : -errno;
+    if (pid < 0) {
+        return -errno;
     }
-    (void)setpgid(0, 0);
+    (void)setpgid(pid, pid); /* both do it: it has to be so before either goes on */
+    if (pid > 0) {
+        return pid;
+    }
     if (body != NULL) {
         _exit(body(out));
     }

@@ -124,7 +124,8 @@ static void add(struct pt_watched_all *w, const char *directory, const char *nam
 {
     struct pt_watched one = {.fd = -1};
     char path[PATH_MAX];
-    if (strlen(name) >= sizeof one.name || snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path) {
+    _Static_assert(sizeof one.name >= sizeof((struct dirent *)NULL)->d_name, "a name of a file fits");
+    if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path) {
         return;
     }
     strcpy(one.name, name);

@@ -191,6 +191,19 @@ unsigned pt_python_frames(void *thread_state, struct pt_python_frame *out, uintp
     return n;
 }
 
+/* What is not NULL of them; and an error that came of making them is forgotten. */
+static void drop(void *const *objects, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (objects[i] != NULL) {
+            py.Py_DecRef(objects[i]);
+        }
+    }
+    if (py.PyErr_Occurred() != NULL) {
+        py.PyErr_Clear();
+    }
+}
+
 static void copy_attribute(void *object, const char *name, char *out, unsigned size)
 {
     out[0] = '\0';
@@ -201,12 +214,7 @@ static void copy_attribute(void *object, const char *name, char *out, unsigned s
         /* The end of a long path says more than its beginning. */
         memcpy(out, len < size ? text : text + len - size + 1, (len < size ? len : size - 1) + 1);
     }
-    if (value != NULL) {
-        py.Py_DecRef(value);
-    }
-    if (py.PyErr_Occurred() != NULL) {
-        py.PyErr_Clear();
-    }
+    drop(&value, 1);
 }
 
 int pt_python_line(void *code, int instruction)
@@ -274,14 +282,7 @@ bool pt_python_watch(void *code, void (*ended)(void *code))
     void *callable = address != NULL ? py.PyCFunction_NewEx(&method, address, NULL) : NULL;
     void *reference = callable != NULL ? py.PyWeakref_NewRef(code, callable) : NULL;
     void *const ours[] = {callable, address}; /* they go with the reference */
-    for (unsigned i = 0; i < sizeof ours / sizeof ours[0]; i++) {
-        if (ours[i] != NULL) {
-            py.Py_DecRef(ours[i]);
-        }
-    }
-    if (reference == NULL) {
-        py.PyErr_Clear();
-    }
+    drop(ours, sizeof ours / sizeof ours[0]);
     return reference != NULL;
 }
 
@@ -309,21 +310,13 @@ bool pt_python_at_exit(void (*begins)(void), void (*begun)(void), void (*over)(v
     static struct method method = {"pintensor_exit_begins", call_at_exit, 0x0004 /* METH_NOARGS */, NULL};
     at_exit = begins;
     after_that = begun;
-    bool done = false;
     void *module = py.PyImport_ImportModule("atexit");
     void *reg = module != NULL ? py.PyObject_GetAttrString(module, "register") : NULL;
     void *callable = reg != NULL ? py.PyCFunction_NewEx(&method, NULL, NULL) : NULL;
     void *result = callable != NULL ? py.PyObject_CallFunctionObjArgs(reg, callable, NULL) : NULL;
-    done = result != NULL;
+    bool done = result != NULL;
     void *const all[] = {result, callable, reg, module};
-    for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
-        if (all[i] != NULL) {
-            py.Py_DecRef(all[i]);
-        }
-    }
-    if (py.PyErr_Occurred() != NULL) {
-        py.PyErr_Clear();
-    }
+    drop(all, sizeof all / sizeof all[0]);
     if (done) {
         (void)py.Py_AtExit(over); /* it has 32 places: without one, the end of Python is the program's */
     }
@@ -333,15 +326,6 @@ bool pt_python_at_exit(void (*begins)(void), void (*begun)(void), void (*over)(v
 bool pt_python_may_walk(void)
 {
     return usable && minor >= 9 && py.PyInterpreterState_Get() == py.PyInterpreterState_Main();
-}
-
-static void drop(void *const *objects, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (objects[i] != NULL) {
-            py.Py_DecRef(objects[i]);
-        }
-    }
 }
 
 /* The namespace, in which the source has run. Its code is told from the program's by its file. */
@@ -378,9 +362,6 @@ bool pt_python_run(const char *source, const char *function, const void *raw, si
     }
     void *const ours[] = {result, bytes, limit, space};
     drop(ours, sizeof ours / sizeof ours[0]);
-    if (py.PyErr_Occurred() != NULL) {
-        py.PyErr_Clear();
-    }
     return text != NULL;
 }
 
