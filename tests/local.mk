@@ -18,6 +18,7 @@ check_suites = \
 	tests/check_many \
 	tests/check_api \
 	tests/check_dlpack \
+	tests/check_tensor \
 	tests/check_fork \
 	tests/check_driver \
 	tests/check_in_flight \
@@ -90,6 +91,7 @@ tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
 tests_check_api_LDADD = $(suite_libs)
 tests_check_dlpack_LDADD = $(suite_libs)
+tests_check_tensor_LDADD = $(suite_libs)
 tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
@@ -109,6 +111,21 @@ tests/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c
 	$(AM_V_GEN)$(MKDIR_P) tests && $(CC) -O1 -g -Wall -shared -fPIC -ftls-model=initial-exec $(srcdir)/tests/programs/fake_cuda.c -o $@ -Wl,-soname,libcuda.so.1 -lpthread -ldl
 CLEANFILES += tests/libcuda.so.1
 
+# Stand in for libtorch, of today and of before 2.11.
+fake_torch = tests/torch/libtorch_cpu.so tests/torch/libc10.so tests/old_torch/libtorch_cpu.so tests/old_torch/libc10.so tests/old_torch/rest.so
+make_fake_torch = $(AM_V_GEN)$(MKDIR_P) tests/torch tests/old_torch && $(CC) -O1 -g -Wall -shared -fPIC $(srcdir)/tests/programs/fake_libtorch.c -o $@
+tests/torch/libtorch_cpu.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch)
+tests/torch/libc10.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch) -DC10
+tests/old_torch/libtorch_cpu.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch) -DOLD
+tests/old_torch/libc10.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch) -DOLD_C10
+tests/old_torch/rest.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch) -DREST
+CLEANFILES += $(fake_torch)
+
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = bash
 AM_TESTS_ENVIRONMENT = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' CC='$(CC)' MAKE='$(MAKE)'; \
@@ -116,7 +133,7 @@ AM_TESTS_ENVIRONMENT = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_bu
 
 if HAVE_CHECK
 check_PROGRAMS = $(check_suites)
-check_DATA = tests/libcuda.so.1
+check_DATA = tests/libcuda.so.1 $(fake_torch)
 TESTS = $(check_suites) $(preload_tests)
 else
 check-local:
@@ -147,6 +164,7 @@ EXTRA_DIST += \
 	tests/programs/frames.c \
 	tests/programs/fake_job.c \
 	tests/programs/fake_cuda.c \
+	tests/programs/fake_libtorch.c \
 	tests/programs/cuda_job.c \
 	tests/programs/pins.c \
 	tests/programs/fake_torch.cpp \
