@@ -21,6 +21,7 @@ check_suites = \
 	tests/check_tensor \
 	tests/check_fork \
 	tests/check_driver \
+	tests/check_cuda \
 	tests/check_in_flight \
 	tests/check_magazine \
 	tests/check_fake \
@@ -94,6 +95,7 @@ tests_check_dlpack_LDADD = $(suite_libs)
 tests_check_tensor_LDADD = $(suite_libs)
 tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
+tests_check_cuda_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)
 tests_check_starts_LDADD = $(core_libs)
@@ -109,7 +111,9 @@ tests_check_chunks_random_LDADD = $(core_libs)
 # where it finds no memory for it later, which tests/fail_points.sh would take for our fault.
 tests/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c
 	$(AM_V_GEN)$(MKDIR_P) tests && $(CC) -O1 -g -Wall -shared -fPIC -ftls-model=initial-exec $(srcdir)/tests/programs/fake_cuda.c -o $@ -Wl,-soname,libcuda.so.1 -lpthread -ldl
-CLEANFILES += tests/libcuda.so.1
+tests/old_cuda/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c
+	$(AM_V_GEN)$(MKDIR_P) tests/old_cuda && $(CC) -O1 -g -Wall -shared -fPIC -ftls-model=initial-exec -DWITHOUT_ATTRIBUTES -DWITHOUT_NUMBERS $(srcdir)/tests/programs/fake_cuda.c -o $@ -Wl,-soname,libcuda.so.1 -lpthread -ldl
+CLEANFILES += tests/libcuda.so.1 tests/old_cuda/libcuda.so.1
 
 # Stand in for libtorch, of today and of before 2.11.
 fake_torch = tests/torch/libtorch_cpu.so tests/torch/libc10.so tests/old_torch/libtorch_cpu.so tests/old_torch/libc10.so tests/old_torch/rest.so
@@ -133,7 +137,7 @@ AM_TESTS_ENVIRONMENT = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_bu
 
 if HAVE_CHECK
 check_PROGRAMS = $(check_suites)
-check_DATA = tests/libcuda.so.1 $(fake_torch)
+check_DATA = tests/libcuda.so.1 tests/old_cuda/libcuda.so.1 $(fake_torch)
 TESTS = $(check_suites) $(preload_tests)
 else
 check-local:
