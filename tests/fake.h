@@ -25,6 +25,7 @@
     X(void, fake_answer, (const char *, int, int), fake_answer)                                                        \
     X(void *, fake_context, (void), fake_context)                                                                      \
     X(void, fake_destroy, (void *), fake_destroy)                                                                      \
+    X(void, fake_when, (const char *, void (*)(void)), fake_when)                                                      \
     X(void, fake_when_asked, (void (*)(void)), fake_when_asked)                                                        \
     X(void, fake_when_gone, (void (*)(void)), fake_when_gone)                                                          \
     X(int, fake_copy, (void *, const void *, size_t, int, void *), cudaMemcpyAsync)                                    \

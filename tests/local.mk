@@ -23,6 +23,7 @@ check_suites = \
 	tests/check_driver \
 	tests/check_cuda \
 	tests/check_in_flight \
+	tests/check_stream_use \
 	tests/check_magazine \
 	tests/check_fake \
 	tests/check_starts \
@@ -97,6 +98,7 @@ tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
 tests_check_cuda_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
+tests_check_stream_use_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)
 tests_check_starts_LDADD = $(core_libs)
 tests_check_locks_LDADD = $(suite_libs)
