@@ -158,11 +158,11 @@ START_TEST(a_child_does_not_see_what_its_parent_frees_later)
     start();
     int go[2];
     ck_assert_int_eq(pipe(go), 0);
-    pid_t child = fork();
+    pid_t child = suite_fork();
     if (child == 0) {
         char c;
         ck_assert_int_eq((int)read(go[0], &c, 1), 1);
-        _exit(pintensor_is_managed(block.data, MIB) ? 0 : 1);
+        suite_leave(pintensor_is_managed(block.data, MIB) ? 0 : 1);
     }
     ck_assert_int_eq(pintensor_free(manager, block.data), 0);
     ck_assert_int_eq((int)write(go[1], "x", 1), 1);
