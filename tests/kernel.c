@@ -165,3 +165,8 @@ int getrlimit(__rlimit_resource_t what, struct rlimit *out)
 {
     return (int)call(SYS_getrlimit, (long)what, (long)out, 0, 0, 0, 0);
 }
+
+pid_t getpid(void)
+{
+    return (pid_t)call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}

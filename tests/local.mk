@@ -20,6 +20,7 @@ check_suites = \
 	tests/check_dlpack \
 	tests/check_tensor \
 	tests/check_fork \
+	tests/check_signals \
 	tests/check_driver \
 	tests/check_cuda \
 	tests/check_in_flight \
@@ -95,6 +96,8 @@ tests_check_many_LDADD = $(suite_libs)
 tests_check_api_LDADD = $(suite_libs)
 tests_check_dlpack_LDADD = $(suite_libs)
 tests_check_tensor_LDADD = $(suite_libs)
+tests_check_signals_SOURCES = tests/check_signals.c tests/kernel.c tests/kernel.h
+tests_check_signals_LDADD = $(suite_libs)
 tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
 tests_check_cuda_LDADD = $(suite_libs)
