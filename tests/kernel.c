@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -101,7 +102,7 @@ long syscall(long number, ...)
 
 static const char *path_of(const char *path, char *room, size_t size)
 {
-    static const char *const theirs[] = {"/sys/", "/proc/meminfo", "/proc/zoneinfo", "/proc/self/cgroup"};
+    static const char *const theirs[] = {"/sys/", "/proc/meminfo", "/proc/zoneinfo", "/proc/self/cgroup", "/proc/sys/"};
     for (size_t i = 0; i < sizeof theirs / sizeof theirs[0] && files != NULL; i++) {
         if (strncmp(path, theirs[i], strlen(theirs[i])) == 0) {
             snprintf(room, size, "%s%s", files, path);
@@ -130,6 +131,16 @@ int access(const char *path, int mode)
 ssize_t read(int fd, void *into, size_t bytes)
 {
     return call(SYS_read, fd, (long)into, (long)bytes, 0, 0, 0);
+}
+
+ssize_t write(int fd, const void *from, size_t bytes)
+{
+    return call(SYS_write, fd, (long)from, (long)bytes, 0, 0, 0);
+}
+
+int poll(struct pollfd *which, nfds_t count, int ms)
+{
+    return (int)call(SYS_poll, (long)which, (long)count, ms, 0, 0, 0);
 }
 
 ssize_t pread(int fd, void *into, size_t bytes, off_t at)

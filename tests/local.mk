@@ -31,6 +31,7 @@ check_suites = \
 	tests/check_locks \
 	tests/check_budget \
 	tests/check_limit \
+	tests/check_pages \
 	tests/check_pressure \
 	tests/check_chunks \
 	tests/check_span \
@@ -107,6 +108,8 @@ tests_check_magazine_LDADD = $(suite_libs)
 tests_check_starts_LDADD = $(core_libs)
 tests_check_locks_LDADD = $(suite_libs)
 tests_check_budget_LDADD = $(suite_libs)
+tests_check_pages_SOURCES = tests/check_pages.c tests/kernel.c tests/kernel.h
+tests_check_pages_LDADD = $(suite_libs)
 tests_check_pressure_SOURCES = tests/check_pressure.c tests/kernel.c tests/kernel.h
 tests_check_pressure_LDADD = $(suite_libs)
 tests_check_limit_LDADD = $(suite_libs)
