@@ -20,6 +20,7 @@ check_suites = \
 	tests/check_dlpack \
 	tests/check_tensor \
 	tests/check_fork \
+	tests/check_gate \
 	tests/check_signals \
 	tests/check_driver \
 	tests/check_cuda \
@@ -99,6 +100,8 @@ tests_check_dlpack_LDADD = $(suite_libs)
 tests_check_tensor_LDADD = $(suite_libs)
 tests_check_signals_SOURCES = tests/check_signals.c tests/kernel.c tests/kernel.h
 tests_check_signals_LDADD = $(suite_libs)
+tests_check_gate_SOURCES = tests/check_gate.c tests/kernel.c tests/kernel.h
+tests_check_gate_LDADD = $(suite_libs)
 tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
 tests_check_cuda_LDADD = $(suite_libs)
