@@ -1,6 +1,7 @@
 # The tests. Suites link the core itself, so that they reach what the libraries hide; scripts run the real preload.
 check_suites = \
 	tests/check_text \
+	tests/check_write \
 	tests/check_options \
 	tests/check_libraries \
 	tests/check_segments \
@@ -80,6 +81,8 @@ preload_tests = \
 core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
 tests_check_text_LDADD = $(core_libs)
+tests_check_write_SOURCES = tests/check_write.c tests/kernel.c tests/kernel.h
+tests_check_write_LDADD = $(core_libs)
 tests_check_options_LDADD = $(core_libs)
 tests_check_libraries_LDADD = $(core_libs)
 tests_check_segments_LDADD = $(core_libs)
