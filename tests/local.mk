@@ -4,6 +4,7 @@ check_suites = \
 	tests/check_write \
 	tests/check_options \
 	tests/check_libraries \
+	tests/check_elf \
 	tests/check_segments \
 	tests/check_arena \
 	tests/check_free_cache \
@@ -84,6 +85,7 @@ tests_check_text_LDADD = $(core_libs)
 tests_check_write_SOURCES = tests/check_write.c tests/kernel.c tests/kernel.h
 tests_check_write_LDADD = $(core_libs)
 tests_check_options_LDADD = $(core_libs)
+tests_check_elf_LDADD = $(core_libs)
 tests_check_libraries_LDADD = $(core_libs)
 tests_check_segments_LDADD = $(core_libs)
 tests_check_arena_LDADD = $(suite_libs)
