@@ -34,6 +34,7 @@ check_suites = \
 	tests/check_locks \
 	tests/check_budget \
 	tests/check_limit \
+	tests/check_attributes \
 	tests/check_pages \
 	tests/check_pressure \
 	tests/check_chunks \
@@ -118,6 +119,8 @@ tests_check_locks_LDADD = $(suite_libs)
 tests_check_budget_LDADD = $(suite_libs)
 tests_check_pages_SOURCES = tests/check_pages.c tests/kernel.c tests/kernel.h
 tests_check_pages_LDADD = $(suite_libs)
+tests_check_attributes_SOURCES = tests/check_attributes.c tests/kernel.c tests/kernel.h
+tests_check_attributes_LDADD = $(suite_libs)
 tests_check_pressure_SOURCES = tests/check_pressure.c tests/kernel.c tests/kernel.h
 tests_check_pressure_LDADD = $(suite_libs)
 tests_check_limit_LDADD = $(suite_libs)
