@@ -24,6 +24,7 @@ check_suites = \
 	tests/check_fork \
 	tests/check_gate \
 	tests/check_signals \
+	tests/check_shutdown \
 	tests/check_driver \
 	tests/check_cuda \
 	tests/check_in_flight \
@@ -104,6 +105,7 @@ tests_check_many_LDADD = $(suite_libs)
 tests_check_api_LDADD = $(suite_libs)
 tests_check_dlpack_LDADD = $(suite_libs)
 tests_check_tensor_LDADD = $(suite_libs)
+tests_check_shutdown_LDADD = $(suite_libs)
 tests_check_signals_SOURCES = tests/check_signals.c tests/kernel.c tests/kernel.h
 tests_check_signals_LDADD = $(suite_libs)
 tests_check_gate_SOURCES = tests/check_gate.c tests/kernel.c tests/kernel.h
