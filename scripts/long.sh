@@ -37,7 +37,7 @@ long_build() { # DIR FLAGS TARGET…
     mkdir -p "$dir" && cd "$dir" || return
     [[ -e Makefile ]] ||
         "$SETUP_ROOT/configure" ${with_jemalloc[@]+"${with_jemalloc[@]}"} --disable-shared CC=clang CFLAGS="-O1 -g -fno-omit-frame-pointer $flags" LDFLAGS="${flags//,fuzzer-no-link/}" >configure.log || return
-    make -j"$(nproc)" libcore.la jemalloc.a libstubs.la tests/libcuda.so.1 "$@"
+    make -j"$(nproc)" libcore.la jemalloc.a libstubs.la tests-fakes "$@"
 }
 
 long_suites() { sed -n '/^check_suites/,/^preload_tests/p' "$SETUP_ROOT/tests/local.mk" | grep -o 'tests/check_[a-z_]*'; }

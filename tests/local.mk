@@ -35,6 +35,7 @@ check_suites = \
 	tests/check_locks \
 	tests/check_budget \
 	tests/check_limit \
+	tests/check_node_share \
 	tests/check_attributes \
 	tests/check_pages \
 	tests/check_pressure \
@@ -123,6 +124,8 @@ tests_check_pages_SOURCES = tests/check_pages.c tests/kernel.c tests/kernel.h
 tests_check_pages_LDADD = $(suite_libs)
 tests_check_attributes_SOURCES = tests/check_attributes.c tests/kernel.c tests/kernel.h
 tests_check_attributes_LDADD = $(suite_libs)
+tests_check_node_share_SOURCES = tests/check_node_share.c tests/kernel.c tests/kernel.h
+tests_check_node_share_LDADD = $(suite_libs)
 tests_check_pressure_SOURCES = tests/check_pressure.c tests/kernel.c tests/kernel.h
 tests_check_pressure_LDADD = $(suite_libs)
 tests_check_limit_LDADD = $(suite_libs)
@@ -154,6 +157,10 @@ tests/old_torch/rest.so: $(srcdir)/tests/programs/fake_libtorch.c
 	$(make_fake_torch) -DREST
 CLEANFILES += $(fake_torch)
 
+fakes = tests/libcuda.so.1 tests/old_cuda/libcuda.so.1 $(fake_torch)
+tests-fakes: $(fakes)
+.PHONY: tests-fakes
+
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = bash
 AM_TESTS_ENVIRONMENT = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' CC='$(CC)' MAKE='$(MAKE)'; \
@@ -161,7 +168,7 @@ AM_TESTS_ENVIRONMENT = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_bu
 
 if HAVE_CHECK
 check_PROGRAMS = $(check_suites)
-check_DATA = tests/libcuda.so.1 tests/old_cuda/libcuda.so.1 $(fake_torch)
+check_DATA = $(fakes)
 TESTS = $(check_suites) $(preload_tests)
 else
 check-local:
