@@ -28,6 +28,7 @@ check_suites = \
 	tests/check_driver \
 	tests/check_cuda \
 	tests/check_in_flight \
+	tests/check_device_block \
 	tests/check_stream_use \
 	tests/check_magazine \
 	tests/check_fake \
@@ -114,6 +115,8 @@ tests_check_gate_LDADD = $(suite_libs)
 tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
 tests_check_cuda_LDADD = $(suite_libs)
+tests_check_device_block_SOURCES = tests/check_device_block.c tests/kernel.c tests/kernel.h
+tests_check_device_block_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
 tests_check_stream_use_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)
