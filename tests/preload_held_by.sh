@@ -9,13 +9,8 @@ export PINTENSOR_REFERRERS=60 # what is found does not hang on how busy this mac
 
 compile keeps_waiting.c keeps_waiting.so -shared -fPIC -I"$top_srcdir/include"
 
-# A block waits 20 ms for its line and no longer: where something else has the processors, it is counted at another place, and the
-# program gets another chance.
 held_by() { # WAY WORDS [ARG]
-    for _ in {1..4}; do
-        run "$torch_python" "$pythons/held_by.py" "$1" ${3+"$3"}
-        [[ $err != *"$2"* ]] || break
-    done
+    run "$torch_python" "$pythons/held_by.py" "$1" ${3+"$3"}
     is "$1: status" "$status" 0
     has "$1" "$err" "$2"
 }
