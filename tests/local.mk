@@ -257,6 +257,7 @@ EXTRA_DIST += \
 	tests/programs/wraps_dlsym.c \
 	tests/programs/drop_in.cpp \
 	tests/programs/fork_meets.c \
+	tests/programs/frozen_clock.c \
 	tests/programs/harm.c \
 	tests/programs/sandbox.c \
 	tests/programs/aborts_early.c \

@@ -81,6 +81,36 @@ if unshare -m mount -t tmpfs none /proc 2>/dev/null; then
     ends_well 'no /proc' 0
 fi
 
+# --- a clock that stands still -----------------------------------------------------------------
+
+# Nobody reads stderr, which is a full pipe ("full"), or somebody else has its turn and keeps it ("turn").
+ends_bounded() { # full|turn PRELOAD
+    "$python" - "$@" "$ends" <<'END'
+import fcntl, os, struct, subprocess, sys
+what, preload, ends = sys.argv[1:]
+reader, writer = os.pipe()
+if what == "full":
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+else:
+    last_byte = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 2**63 - 2, 1, 0)
+    fcntl.fcntl(writer, fcntl.F_SETLK, last_byte)
+try:
+    print(subprocess.run([ends, "return"], stdout=subprocess.DEVNULL, stderr=writer, timeout=60, env={**os.environ, "LD_PRELOAD": preload}).returncode)
+except subprocess.TimeoutExpired:
+    print("never")
+END
+}
+compile frozen_clock.c frozen_clock.so -shared -fPIC
+for what in full turn; do
+    is "it ends: $what" "$(ends_bounded "$what" "$work/frozen_clock.so:$preload")" 0
+    is "it ends, with ours first: $what" "$(ends_bounded "$what" "$preload:$work/frozen_clock.so")" 0
+done
+
 # --- the address sanitizer of gcc, as the README has it --------------------------------------
 
 asan=$(gcc -print-file-name=libasan.so 2>/dev/null)

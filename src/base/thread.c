@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* What pthread_atfork() calls, in glibc. */
 extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void), void *dso);
@@ -54,6 +56,12 @@ int64_t pt_thread_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * (int64_t)SECOND + t.tv_nsec;
+}
+
+void pt_thread_pause(long ns)
+{
+    struct timespec pause = {.tv_nsec = ns};
+    (void)syscall(SYS_clock_nanosleep, CLOCK_REALTIME, 0, &pause, NULL); /* as nanosleep() does it */
 }
 
 void pt_thread_init_condition(pthread_cond_t *condition)

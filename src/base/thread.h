@@ -20,6 +20,10 @@ void pt_thread_allow_cancel(int before);
 /* Nanoseconds of the monotonic clock. */
 int64_t pt_thread_now(void);
 
+/* Sleeps so many nanoseconds, less than a second, of the kernel's time: libc's calls are replaced by tools that fake
+ * it. Shorter where a signal comes. */
+void pt_thread_pause(long ns);
+
 /* A condition whose waiting goes by that clock; and waiting for it until then. False: it is past. */
 void pt_thread_init_condition(pthread_cond_t *condition);
 bool pt_thread_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t then_ns);

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
-#include <time.h>
 
 #define MAGIC_XFS 0x58465342 /* not in every kernel's headers */
 
@@ -41,7 +40,8 @@ static bool is_local(int fd)
 enum pt_turn pt_turn_take(int fd, int64_t until_ns)
 {
     int error = errno;
-    long pause = 100000; /* ns */
+    long pause = 100000;                       /* ns */
+    int64_t left = until_ns - pt_thread_now(); /* counted down too, for a clock that stands still */
     enum pt_turn turn = PT_TURN_NONE;
     if (fd >= 0 && !pt_sandbox_entered() && is_local(fd)) {
         while (set_lock(fd, F_WRLCK) != 0) {
@@ -49,11 +49,12 @@ enum pt_turn pt_turn_take(int fd, int64_t until_ns)
                 errno = error;
                 return PT_TURN_NONE;
             }
-            if (pt_thread_now() >= until_ns) {
+            if (left <= 0 || pt_thread_now() >= until_ns) {
                 errno = error;
                 return PT_TURN_LATE;
             }
-            nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
+            pt_thread_pause(pause);
+            left -= pause;
             pause = pause < 4000000 ? 2 * pause : pause;
         }
         turn = PT_TURN_MINE;

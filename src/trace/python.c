@@ -365,6 +365,7 @@ bool pt_python_run(const char *source, const char *function, const void *raw, si
     return text != NULL;
 }
 
+#define GONE_LOOKS   1000000   /* and no more than that, should the clock stand still */
 #define GONE_WAIT_NS 100000000 /* in abort() from a signal handler this very thread may be the one that holds it */
 
 void pt_python_gone(void)
@@ -373,7 +374,8 @@ void pt_python_gone(void)
     atomic_store(&gone, true);
     clock_gettime(CLOCK_MONOTONIC, &start);
     now = start;
-    while (atomic_load(&holders) != 0 &&
+    unsigned looks = 0;
+    while (atomic_load(&holders) != 0 && looks++ < GONE_LOOKS &&
            (now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec < GONE_WAIT_NS) {
         sched_yield();
         clock_gettime(CLOCK_MONOTONIC, &now);
