@@ -37,7 +37,7 @@ long_build() { # DIR FLAGS TARGET…
     mkdir -p "$dir" && cd "$dir" || return
     [[ -e Makefile ]] ||
         "$SETUP_ROOT/configure" ${with_jemalloc[@]+"${with_jemalloc[@]}"} --disable-shared CC=clang CFLAGS="-O1 -g -fno-omit-frame-pointer $flags" LDFLAGS="${flags//,fuzzer-no-link/}" >configure.log || return
-    make -j"$(nproc)" libcore.la jemalloc.a libstubs.la tests/libcuda.so.1 "$@"
+    make -j"$(nproc)" libcore.la jemalloc.a libstubs.la tests-fakes "$@"
 }
 
 long_suites() { sed -n '/^check_suites/,/^preload_tests/p' "$SETUP_ROOT/tests/local.mk" | grep -o 'tests/check_[a-z_]*'; }
@@ -105,7 +105,7 @@ long_valgrind() {
 # negative all the same, and gcovr leaves those lines out. Exceptions would be two ways out of each call that no test can take.
 long_coverage() {
     mkdir -p "$LONG_DIR/coverage" && cd "$LONG_DIR/coverage" || return
-    "$SETUP_ROOT/configure" ${with_jemalloc[@]+"${with_jemalloc[@]}"} CFLAGS='-O0 -g -fno-exceptions --coverage -fprofile-update=atomic' LDFLAGS=--coverage >configure.log || return
+    "$SETUP_ROOT/configure" ${with_jemalloc[@]+"${with_jemalloc[@]}"} CFLAGS='-O0 -g -fno-exceptions --coverage -fprofile-update=atomic' LDFLAGS='--coverage -Wl,-u,__gcov_dump' >configure.log || return
     find . -name '*.gcda' -delete
     make -j"$(nproc)" || return
     # What fails here has failed before, or wants an optimised build.

@@ -179,7 +179,7 @@ START_TEST(threads_without_memory_of_their_own_take_turns)
     REQUIRE(pt_pages_scratch(PT_PAGE) == NULL);
     pthread_barrier_wait(&none_is_left);
     for (int i = 0; i < 20; i++) { /* a fork needs none either */
-        pid_t child = fork();
+        pid_t child = suite_fork();
         if (child == 0) {
             pt_arena_small_free(pt_arena_small(100, 64, &usable));
             _exit(0);

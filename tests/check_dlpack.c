@@ -111,14 +111,14 @@ START_TEST(nobody_but_the_consumer_ends_it)
     ck_assert_int_eq(pintensor_free(0, t->dl_tensor.data), PINTENSOR_ENOT_OURS);
     pintensor_manager_destroy(m);
     ck_assert(pintensor_is_managed(t->dl_tensor.data, 5000));
-    pid_t child = fork();
+    pid_t child = suite_fork();
     if (child == 0) {
         t->deleter(t); /* as an array does that ends in a child */
         DLManagedTensor *own;
         bool fine = pintensor_dlpack_alloc(1, &(int64_t){5000}, UINT8, &own) == 0;
         memset(own->dl_tensor.data, 7, 5000);
         own->deleter(own);
-        _exit(fine ? 42 : 1);
+        suite_leave(fine ? 42 : 1);
     }
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);

@@ -158,11 +158,11 @@ START_TEST(a_child_does_not_see_what_its_parent_frees_later)
     start();
     int go[2];
     ck_assert_int_eq(pipe(go), 0);
-    pid_t child = fork();
+    pid_t child = suite_fork();
     if (child == 0) {
         char c;
         ck_assert_int_eq((int)read(go[0], &c, 1), 1);
-        _exit(pintensor_is_managed(block.data, MIB) ? 0 : 1);
+        suite_leave(pintensor_is_managed(block.data, MIB) ? 0 : 1);
     }
     ck_assert_int_eq(pintensor_free(manager, block.data), 0);
     ck_assert_int_eq((int)write(go[1], "x", 1), 1);
@@ -281,6 +281,47 @@ START_TEST(vfork_leaves_the_parent_alone)
 }
 END_TEST
 
+enum { MANY = 2000 };
+static struct pt_block many[MANY];
+
+/* The numbers of its own blocks do not go so far. */
+static void ends_what_its_parent_has_more_of(void)
+{
+    manager = pintensor_manager_create();
+    struct pt_block own = alloc_tensor(MIB);
+    pt_block_drop(&many[MANY - 1]);
+    ck_assert(!pt_block_end(&many[MANY - 2]));
+    ck_assert(!pt_block_end(&many[0])); /* the same number, perhaps, and another block */
+    ck_assert_uint_eq(stats().live_blocks, 1);
+    pt_block_drop(&own);
+    ck_assert_uint_eq(stats().live_blocks, 0);
+}
+
+START_TEST(a_child_that_ends_more_blocks_than_it_has)
+{
+    start();
+    for (int i = 0; i < MANY; i++) {
+        many[i] = alloc_tensor(100);
+    }
+    parent_is_unmoved_by(ends_what_its_parent_has_more_of);
+    ck_assert_uint_eq(stats().live_blocks, MANY + 2);
+}
+END_TEST
+
+static void closes_its_parents_manager(void)
+{
+    pintensor_manager_destroy(manager);
+    pt_block_close_manager((uint32_t)manager);
+}
+
+START_TEST(a_child_that_closes_its_parents_manager)
+{
+    start();
+    parent_is_unmoved_by(closes_its_parents_manager);
+    ck_assert_int_eq(pintensor_free(manager, block.data), 0);
+}
+END_TEST
+
 int main(void)
 {
     need_lockable(16 * MIB);
@@ -294,5 +335,7 @@ int main(void)
     tcase_add_test(tests, a_fork_in_the_middle_of_other_threads_work);
     tcase_add_loop_test(tests, handlers_of_the_program_may_pin, 0, 2);
     tcase_add_test(tests, vfork_leaves_the_parent_alone);
+    tcase_add_test(tests, a_child_that_ends_more_blocks_than_it_has);
+    tcase_add_test(tests, a_child_that_closes_its_parents_manager);
     return suite_run("fork", tests);
 }

@@ -398,13 +398,13 @@ START_TEST(a_child_has_nothing_in_flight)
     pintensor_block a = pin(MIB);
     send(&a, stream);
     unpin(&a);
-    pid_t child = fork();
+    pid_t child = suite_fork();
     if (child == 0) {
         manager = pintensor_manager_create();
         pintensor_block b = pin(MIB);
         pt_stream_use_note(b.data, stream, 1, true);
         unpin(&b);
-        _exit(pin(MIB).data == b.data ? 0 : 1);
+        suite_leave(pin(MIB).data == b.data ? 0 : 1);
     }
     int status;
     waitpid(child, &status, 0);

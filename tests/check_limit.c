@@ -328,7 +328,7 @@ static pid_t another(size_t bytes)
     int ready[2];
     char c;
     ck_assert_int_eq(pipe(ready), 0);
-    pid_t pid = fork();
+    pid_t pid = suite_fork();
     if (pid == 0) {
         manager = pintensor_manager_create();
         alloc(bytes);
@@ -474,9 +474,9 @@ START_TEST(slots_of_ended_processes_are_taken_again)
     setenv("PINTENSOR_LIMIT", "node:16M", 1);
     catch_stderr();
     for (unsigned i = 0; i < 1200; i++) { /* more than there are slots */
-        pid_t child = fork();
+        pid_t child = suite_fork();
         if (child == 0) {
-            _exit(pt_node_share_join() == 0 ? 0 : 1);
+            suite_leave(pt_node_share_join() == 0 ? 0 : 1);
         }
         int status;
         (void)waitpid(child, &status, 0);

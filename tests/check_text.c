@@ -137,6 +137,7 @@ START_TEST(distance_counts_edits)
     memset(longer, 'x', sizeof longer - 1);
     longer[sizeof longer - 1] = '\0';
     ck_assert_uint_ge(pt_text_distance(longer, "x"), 60); /* no such word is near */
+    ck_assert_uint_ge(pt_text_distance("x", longer), 60);
 }
 END_TEST
 
@@ -150,6 +151,10 @@ START_TEST(numbers_in_files_like_those_of_proc)
     ck_assert(pt_text_proc_number(name, "VmPeak", &v) == 0 && v == 17);
     ck_assert_int_lt(pt_text_proc_number(name, "VmNone", &v), 0);
     ck_assert_int_lt(pt_text_proc_number(name, "Name", &v), 0);
+    ck_assert_int_lt(pt_text_proc_number(name, "", &v), 0);
+    ck_assert_int_eq(ftruncate(fd, 0), 0);
+    ck_assert_int_eq((int)pwrite(fd, "12", 2, 0), 2); /* it ends with the number */
+    ck_assert(pt_text_proc_number(name, "", &v) == 0 && v == 12);
     unlink(name);
     ck_assert_int_eq(pt_text_proc_number(name, "VmLck", &v), -ENOENT);
     close(fd);
@@ -171,8 +176,23 @@ static const struct {
     {"half a pair \xed\xa0\x80", "half a pair \\xed\\xa0\\x80"},
     {"beyond \xf4\x90\x80\x80", "beyond \\xf4\\x90\\x80\\x80"},
     {"steers \xc2\x9b", "steers \\xc2\\x9b"}, /* what ESC [ is in one */
+    {"a tab\t", "a tab\\t"},
+    {"the first of each length: \xc2\xa0 \xe0\xa0\x80 \xf0\x90\x80\x80",
+     "the first of each length: \xc2\xa0 \xe0\xa0\x80 \xf0\x90\x80\x80"},
+    {"before them \xe0\x9f\xbf", "before them \\xe0\\x9f\\xbf"},
+    {"before them \xf0\x8f\xbf\xbf", "before them \\xf0\\x8f\\xbf\\xbf"},
+    {"the last ones: \xed\x9f\xbf \xf4\x8f\xbf\xbf", "the last ones: \xed\x9f\xbf \xf4\x8f\xbf\xbf"},
+    {"no lead \xf5\x80\x80\x80", "no lead \\xf5\\x80\\x80\\x80"},
     {"", ""},
 };
+
+START_TEST(a_line_is_made_plain)
+{
+    char line[] = "pl\xc3\xa4tze \x1b[2J \xe2\x82\xac \xff \x82.";
+    pt_text_make_plain(line, sizeof line - 1);
+    ck_assert_str_eq(line, "pl\xc3\xa4tze ?[2J \xe2\x82\xac ? ?.");
+}
+END_TEST
 
 START_TEST(names_are_one_line_that_steers_nothing)
 {
@@ -233,6 +253,7 @@ int main(void)
     tcase_add_test(tests, numbers_are_parsed_whole_or_not_at_all);
     tcase_add_test(tests, distance_counts_edits);
     tcase_add_test(tests, numbers_in_files_like_those_of_proc);
+    tcase_add_test(tests, a_line_is_made_plain);
     tcase_add_loop_test(tests, names_are_one_line_that_steers_nothing, 0, sizeof names / sizeof *names);
     tcase_add_loop_test(tests, what_people_call_a_program, 0, sizeof programs / sizeof *programs);
     return suite_run("text", tests);

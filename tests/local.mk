@@ -1,8 +1,10 @@
 # The tests. Suites link the core itself, so that they reach what the libraries hide; scripts run the real preload.
 check_suites = \
 	tests/check_text \
+	tests/check_write \
 	tests/check_options \
 	tests/check_libraries \
+	tests/check_elf \
 	tests/check_segments \
 	tests/check_arena \
 	tests/check_free_cache \
@@ -33,15 +35,26 @@ check_suites = \
 	tests/check_many \
 	tests/check_api \
 	tests/check_dlpack \
+	tests/check_tensor \
 	tests/check_fork \
+	tests/check_gate \
+	tests/check_signals \
+	tests/check_shutdown \
 	tests/check_driver \
+	tests/check_cuda \
 	tests/check_in_flight \
+	tests/check_device_block \
+	tests/check_stream_use \
 	tests/check_magazine \
 	tests/check_fake \
 	tests/check_starts \
 	tests/check_locks \
 	tests/check_budget \
 	tests/check_limit \
+	tests/check_node_share \
+	tests/check_attributes \
+	tests/check_pages \
+	tests/check_pressure \
 	tests/check_chunks \
 	tests/check_span \
 	tests/check_chunks_random
@@ -89,7 +102,10 @@ core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
 command_libs = libcommand.la $(suite_libs)
 tests_check_text_LDADD = $(core_libs)
+tests_check_write_SOURCES = tests/check_write.c tests/kernel.c tests/kernel.h
+tests_check_write_LDADD = $(core_libs)
 tests_check_options_LDADD = $(core_libs)
+tests_check_elf_LDADD = $(core_libs)
 tests_check_libraries_LDADD = $(core_libs)
 tests_check_segments_LDADD = $(core_libs)
 tests_check_arena_LDADD = $(suite_libs)
@@ -125,13 +141,31 @@ tests_check_block_LDADD = $(suite_libs)
 tests_check_many_LDADD = $(suite_libs)
 tests_check_api_LDADD = $(suite_libs)
 tests_check_dlpack_LDADD = $(suite_libs)
+tests_check_tensor_LDADD = $(suite_libs)
+tests_check_shutdown_LDADD = $(suite_libs)
+tests_check_signals_SOURCES = tests/check_signals.c tests/kernel.c tests/kernel.h
+tests_check_signals_LDADD = $(suite_libs)
+tests_check_gate_SOURCES = tests/check_gate.c tests/kernel.c tests/kernel.h
+tests_check_gate_LDADD = $(suite_libs)
 tests_check_fork_LDADD = $(suite_libs)
 tests_check_driver_LDADD = $(suite_libs)
+tests_check_cuda_LDADD = $(suite_libs)
+tests_check_device_block_SOURCES = tests/check_device_block.c tests/kernel.c tests/kernel.h
+tests_check_device_block_LDADD = $(suite_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
+tests_check_stream_use_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)
 tests_check_starts_LDADD = $(core_libs)
 tests_check_locks_LDADD = $(suite_libs)
 tests_check_budget_LDADD = $(suite_libs)
+tests_check_pages_SOURCES = tests/check_pages.c tests/kernel.c tests/kernel.h
+tests_check_pages_LDADD = $(suite_libs)
+tests_check_attributes_SOURCES = tests/check_attributes.c tests/kernel.c tests/kernel.h
+tests_check_attributes_LDADD = $(suite_libs)
+tests_check_node_share_SOURCES = tests/check_node_share.c tests/kernel.c tests/kernel.h
+tests_check_node_share_LDADD = $(suite_libs)
+tests_check_pressure_SOURCES = tests/check_pressure.c tests/kernel.c tests/kernel.h
+tests_check_pressure_LDADD = $(suite_libs)
 tests_check_limit_LDADD = $(suite_libs)
 tests_check_chunks_LDADD = $(core_libs)
 tests_check_span_LDADD = $(core_libs)
@@ -142,7 +176,28 @@ tests_check_chunks_random_LDADD = $(core_libs)
 # where it finds no memory for it later, which tests/fail_points.sh would take for our fault.
 tests/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c
 	$(AM_V_GEN)$(MKDIR_P) tests && $(CC) -O1 -g -Wall -shared -fPIC -ftls-model=initial-exec $(srcdir)/tests/programs/fake_cuda.c -o $@ -Wl,-soname,libcuda.so.1 -lpthread -ldl
-CLEANFILES += tests/libcuda.so.1
+tests/old_cuda/libcuda.so.1: $(srcdir)/tests/programs/fake_cuda.c
+	$(AM_V_GEN)$(MKDIR_P) tests/old_cuda && $(CC) -O1 -g -Wall -shared -fPIC -ftls-model=initial-exec -DWITHOUT_ATTRIBUTES -DWITHOUT_NUMBERS $(srcdir)/tests/programs/fake_cuda.c -o $@ -Wl,-soname,libcuda.so.1 -lpthread -ldl
+CLEANFILES += tests/libcuda.so.1 tests/old_cuda/libcuda.so.1
+
+# Stand in for libtorch, of today and of before 2.11.
+fake_torch = tests/torch/libtorch_cpu.so tests/torch/libc10.so tests/old_torch/libtorch_cpu.so tests/old_torch/libc10.so tests/old_torch/rest.so
+make_fake_torch = $(AM_V_GEN)$(MKDIR_P) tests/torch tests/old_torch && $(CC) -O1 -g -Wall -shared -fPIC $(srcdir)/tests/programs/fake_libtorch.c -o $@
+tests/torch/libtorch_cpu.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch)
+tests/torch/libc10.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch) -DC10
+tests/old_torch/libtorch_cpu.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch) -DOLD
+tests/old_torch/libc10.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch) -DOLD_C10
+tests/old_torch/rest.so: $(srcdir)/tests/programs/fake_libtorch.c
+	$(make_fake_torch) -DREST
+CLEANFILES += $(fake_torch)
+
+fakes = tests/libcuda.so.1 tests/old_cuda/libcuda.so.1 $(fake_torch)
+tests-fakes: $(fakes)
+.PHONY: tests-fakes
 
 TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = bash
@@ -151,7 +206,7 @@ AM_TESTS_ENVIRONMENT = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_bu
 
 if HAVE_CHECK
 check_PROGRAMS = $(check_suites)
-check_DATA = tests/libcuda.so.1
+check_DATA = $(fakes)
 TESTS = $(check_suites) $(preload_tests)
 else
 check-local:
@@ -185,6 +240,7 @@ EXTRA_DIST += \
 	tests/programs/frames.c \
 	tests/programs/fake_job.c \
 	tests/programs/fake_cuda.c \
+	tests/programs/fake_libtorch.c \
 	tests/programs/cuda_job.c \
 	tests/programs/pins.c \
 	tests/programs/fake_torch.cpp \
@@ -206,6 +262,7 @@ EXTRA_DIST += \
 	tests/programs/aborts_early.c \
 	tests/programs/leaves.c \
 	tests/programs/late.c \
+	tests/programs/keeps_waiting.c \
 	tests/programs/embeds.c \
 	tests/python/run_signals.py \
 	tests/python/top_terminal.py \

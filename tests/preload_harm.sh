@@ -54,6 +54,11 @@ for how in early late; do
     is "a program that may do nothing but allocate, $how: it ends" "$status" 3
     has 'and has a report' "$err" '1,000 of 1,001 blocks'
 done
+for how in forks 'forks early'; do
+    run env PINTENSOR_VERBOSE=1 PINTENSOR_IDLE=1 timeout 60 "$work/sandbox" "$how"
+    is "a child that it makes pins, $how" "$status" 3
+    has 'and has a report' "$err" ' of 101 blocks'
+done
 run timeout 60 "$work/sandbox" thread
 is 'the first block, by another thread' "$status" 3
 # SIGSYS would end it for a look at the limits, or for raising one.

@@ -7,8 +7,10 @@
 
 export PINTENSOR_REFERRERS=60 # what is found does not hang on how busy this machine is
 
-held_by() { # WAY WORDS
-    run "$torch_python" "$pythons/held_by.py" "$1"
+compile keeps_waiting.c keeps_waiting.so -shared -fPIC -I"$top_srcdir/include"
+
+held_by() { # WAY WORDS [ARG]
+    run "$torch_python" "$pythons/held_by.py" "$1" ${3+"$3"}
     is "$1: status" "$status" 0
     has "$1" "$err" "$2"
 }
@@ -17,11 +19,13 @@ held_by dicts '__main__.cache -> dict[3] -> list[1] -> Tensor (192.0 KiB in 3 bl
 held_by key "__main__.cache -> dict['best\\n'] -> Tensor (64.0 KiB in 1 block)"
 held_by deep "held by __main__.cache -> dict['outermost'] -> dict['of the level that has the number 5'] -> dict['of the level that has the number 4'] -> ... -> dict['of the level that has the number 1'] -> dict['of the level that has the number 0'] -> Tensor (64.0 KiB in 1 block)"
 held_by attribute '__main__.trainer -> Trainer.buffer -> Tensor (64.0 KiB in 1 block)'
+held_by 'dict of an attribute' "__main__.trainer -> Trainer.cache -> dict['best'] -> Tensor (64.0 KiB in 1 block)"
 held_by class '__main__.Registry.everything -> list[1] -> Tensor (64.0 KiB in 1 block)'
 held_by closure "__main__.a_closure.<locals>.<lambda>() closure 'batch' -> Tensor (64.0 KiB in 1 block)"
 held_by lru_cache '__main__.looked_up() lru_cache -> Tensor (64.0 KiB in 1 block)'
 held_by generator 'generator a_generator() -> Tensor (64.0 KiB in 1 block)'
 held_by thread "a_thread() local 'batches' -> list[1] -> Tensor (64.0 KiB in 1 block)"
+held_by gil '__main__.cache -> list[12] -> Tensor (768.0 KiB in 12 blocks)' "$work/keeps_waiting.so"
 held_by autograd "C++ (autograd or another library): no tensor of Python's is on it (64.0 KiB in 1 block)"
 
 run env PYTHONPATH="$top_srcdir/python" "$torch_python" "$pythons/held_by.py" now

@@ -9,26 +9,33 @@
 
 /* libtorch's functions, from its stable C headers (torch/csrc/stable/c/shim.h and torch/csrc/inductor/aoti_torch/c/
  * shim.h). They return 0 on success. torch is loaded with RTLD_LOCAL, so they are looked up in the library itself. */
-#define FUNCTIONS(F)                                                                                          \
-    F(int32_t, torch_from_blob,                                                                               \
-      (void *data, int64_t dims, const int64_t *sizes, const int64_t *strides, int64_t offset, int32_t dtype, \
-       int32_t device_type, int32_t device_index, pt_tensor *out, int32_t layout, const uint8_t *metadata,    \
-       int64_t metadata_size, void (*deleter)(void *, void *), void *context), 1)                             \
-    F(int32_t, torch_get_mutable_data_ptr, (pt_tensor, void **), 1)                                              \
-    F(int32_t, aoti_torch_get_numel, (pt_tensor, int64_t *), 1)                                               \
-    F(int32_t, aoti_torch_get_dtype, (pt_tensor, int32_t *), 1)                                               \
-    F(int32_t, aoti_torch_get_device_type, (pt_tensor, int32_t *), 1)                                         \
-    F(size_t, aoti_torch_dtype_element_size, (int32_t), 0)                                                    \
-    F(const char *, torch_exception_get_what_without_backtrace, (void), 0)
-
 static struct {
-#define F(result, name, arguments, needed) result(*name) arguments;
-    FUNCTIONS(F)
-#undef F
+    int32_t (*from_blob)(void *data, int64_t dims, const int64_t *sizes, const int64_t *strides, int64_t offset,
+                         int32_t dtype, int32_t device_type, int32_t device_index, pt_tensor *out, int32_t layout,
+                         const uint8_t *metadata, int64_t metadata_size, void (*deleter)(void *, void *),
+                         void *context);
+    int32_t (*data_of)(pt_tensor, void **);
+    int32_t (*elements_of)(pt_tensor, int64_t *);
+    int32_t (*dtype_of)(pt_tensor, int32_t *);
+    int32_t (*device_type_of)(pt_tensor, int32_t *);
+    size_t (*element_size)(int32_t dtype); /* or NULL, and so is */
+    const char *(*what)(void);
     void (*operator_delete)(void *);
     void (*check_fail)(const char *function, const char *file, uint32_t line, const char *message);
     bool usable;
 } torch;
+
+static const struct {
+    void *place;
+    const char *name;
+} functions[] = {{&torch.from_blob, "torch_from_blob"},
+                 {&torch.data_of, "torch_get_mutable_data_ptr"},
+                 {&torch.elements_of, "aoti_torch_get_numel"},
+                 {&torch.dtype_of, "aoti_torch_get_dtype"},
+                 {&torch.device_type_of, "aoti_torch_get_device_type"},
+                 {&torch.element_size, "aoti_torch_dtype_element_size"},
+                 {&torch.what, "torch_exception_get_what_without_backtrace"}};
+enum { FUNCTIONS = sizeof functions / sizeof functions[0], NEEDED = 5 }; /* the first ones */
 
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool loaded; /* only set once libtorch is there: it may come later */
@@ -42,24 +49,22 @@ void pt_tensor_set_fallback(int (*library)(struct pt_elf *out))
 /* -ENOENT also if libtorch itself has all that is needed. */
 static int find_the_rest(const struct pt_elf *cpu, struct pt_elf *rest)
 {
-    bool complete = true;
-#define F(result, name, arguments, needed) complete = complete && (!(needed) || pt_elf_find(cpu, #name) != NULL);
-    FUNCTIONS(F)
-#undef F
-    return complete || fallback == NULL ? -ENOENT : fallback(rest);
+    unsigned there = 0;
+    while (there < NEEDED && pt_elf_find(cpu, functions[there].name) != NULL) {
+        there++;
+    }
+    return there == NEEDED || fallback == NULL ? -ENOENT : fallback(rest);
 }
 
 static void load(const struct pt_elf *cpu, const struct pt_elf *c10, const struct pt_elf *rest, void *operator_delete)
 {
     bool usable = operator_delete != NULL;
-#define F(result, name, arguments, needed)                                                                             \
-    *(void **)&torch.name = pt_elf_symbol(cpu, #name);                                                                 \
-    if (torch.name == NULL && rest != NULL) {                                                                          \
-        *(void **)&torch.name = pt_elf_symbol(rest, #name);                                                            \
-    }                                                                                                                  \
-    usable = usable && (torch.name != NULL || !(needed));
-    FUNCTIONS(F)
-#undef F
+    for (unsigned i = 0; i < FUNCTIONS; i++) {
+        void *found = pt_elf_symbol(cpu, functions[i].name);
+        found = found == NULL && rest != NULL ? pt_elf_symbol(rest, functions[i].name) : found;
+        *(void **)functions[i].place = found;
+        usable = usable && (found != NULL || i >= NEEDED);
+    }
     *(void **)&torch.operator_delete = operator_delete;
     *(void **)&torch.check_fail = pt_elf_symbol(c10, "_ZN3c106detail14torchCheckFailEPKcS2_jS2_");
     torch.usable = usable;
@@ -100,9 +105,8 @@ size_t pt_tensor_element_size(int dtype)
 {
     size_t size = pt_dtype_size(dtype);
     /* A type newer than our list. */
-    if (size == 0 && dtype >= 0 && pt_tensor_usable() && torch.aoti_torch_dtype_element_size != NULL &&
-        pt_dtype_size(dtype - 1) != 0) {
-        size = torch.aoti_torch_dtype_element_size(dtype);
+    if (size == 0 && dtype >= 0 && pt_tensor_usable() && torch.element_size != NULL && pt_dtype_size(dtype - 1) != 0) {
+        size = torch.element_size(dtype);
     }
     return size;
 }
@@ -125,8 +129,8 @@ static int make(void *data, const struct pt_tensor_request *q, void (*deleter)(v
                 pt_tensor *out)
 {
     const int64_t stride = 1;
-    int32_t error = torch.torch_from_blob(data, 1, &q->elements, &stride, 0, q->dtype, q->device_type,
-                                          q->device_index, out, 0, NULL, 0, deleter, context);
+    int32_t error = torch.from_blob(data, 1, &q->elements, &stride, 0, q->dtype, q->device_type, q->device_index, out,
+                                    0, NULL, 0, deleter, context);
     return error == 0 ? 0 : -EIO;
 }
 
@@ -176,15 +180,15 @@ int pt_tensor_extent(pt_tensor tensor, struct pt_extent *out)
     int32_t device, dtype;
     int64_t elements;
     *out = (struct pt_extent){0};
-    if (!pt_tensor_usable() || torch.aoti_torch_get_device_type(tensor, &device) != 0) {
+    if (!pt_tensor_usable() || torch.device_type_of(tensor, &device) != 0) {
         return -EIO;
     }
     out->cpu = device == 0;
     if (!out->cpu) {
         return 0;
     }
-    if (torch.torch_get_mutable_data_ptr(tensor, &out->data) != 0 ||
-        torch.aoti_torch_get_numel(tensor, &elements) != 0 || torch.aoti_torch_get_dtype(tensor, &dtype) != 0) {
+    if (torch.data_of(tensor, &out->data) != 0 || torch.elements_of(tensor, &elements) != 0 ||
+        torch.dtype_of(tensor, &dtype) != 0) {
         return -EIO;
     }
     out->bytes = (size_t)elements * pt_tensor_element_size(dtype);
@@ -193,10 +197,7 @@ int pt_tensor_extent(pt_tensor tensor, struct pt_extent *out)
 
 const char *pt_tensor_error(void)
 {
-    const char *what =
-        look_up() && torch.torch_exception_get_what_without_backtrace != NULL
-            ? torch.torch_exception_get_what_without_backtrace()
-            : NULL;
+    const char *what = look_up() && torch.what != NULL ? torch.what() : NULL;
     return what != NULL && what[0] != '\0' ? what : "libtorch refused";
 }
 

@@ -185,8 +185,8 @@ static unsigned find_id(const char *note, size_t len, const uint8_t **id)
 {
     for (size_t at = 0; len - at >= sizeof(Elf64_Nhdr);) {
         const Elf64_Nhdr *n = (const Elf64_Nhdr *)(note + at);
-        size_t name = sizeof *n + at, bytes = name + ((n->n_namesz + 3u) & ~(size_t)3);
-        size_t end = bytes + ((n->n_descsz + 3u) & ~(size_t)3);
+        size_t name = sizeof *n + at, bytes = name + (((size_t)n->n_namesz + 3) & ~(size_t)3);
+        size_t end = bytes + (((size_t)n->n_descsz + 3) & ~(size_t)3);
         if (end > len) {
             break;
         }

@@ -22,6 +22,17 @@ bool pt_own_status_init(void)
     return true;
 }
 
+bool pt_own_status_inherited(void)
+{
+    return whose != 0 && whose != getpid();
+}
+
+void pt_own_status_forget(void)
+{
+    pt_kept_close(&file);
+    whose = getpid();
+}
+
 bool pt_own_status_had(void)
 {
     return had;

@@ -15,4 +15,10 @@ bool pt_own_status_had(void);
 /* For a forked child, to which the descriptor tells of its parent. True: the file was opened anew. */
 bool pt_own_status_init(void);
 
+/* A forked child that has not called that so far. */
+bool pt_own_status_inherited(void);
+
+/* What was inherited is closed, and nothing opened in its place. */
+void pt_own_status_forget(void);
+
 #endif

@@ -34,13 +34,13 @@
 
 /* Whether Python will tell us that it begins to exit: before it takes modules apart, which frees what sits in globals.
  */
-static _Atomic bool python_tells;
+static _Atomic bool python_tells, python_asked;
 
 static int set_up_alone(void)
 {
     /* In a child the parent's table and range stay what they were, read-only by agreement. */
     pt_table_disown();
-    python_tells = false;
+    python_tells = python_asked = false;
     pt_pin_reset();
     pt_sandbox_init();
     pt_alone_init();
@@ -87,19 +87,21 @@ static uint32_t register_with_python(void *thread_state, void *unused)
 {
     (void)thread_state;
     (void)unused;
-    python_tells = pt_python_at_exit(pt_held_python_ends, pt_held_by_at_exit, python_ended);
+    python_tells = python_tells || pt_python_at_exit(pt_held_python_ends, pt_held_by_at_exit, python_ended);
     return 0;
 }
 
-/* Tried until it works: the first block may come from a thread that knows no Python. */
-static void have_python_tell(bool may_ask)
+/* Tried until it works: the first block may come from a thread that knows no Python. Without the GIL somebody else is
+ * asked, but once: who gets no answer now, since others have the GIL or the processors, has it done later. */
+static void have_python_tell(void)
 {
     uint32_t unused;
     enum pt_python_gil gil = pt_python_gil();
     if (gil == PT_PYTHON_HELD && pt_python_quiet()) {
         (void)register_with_python(NULL, NULL);
-    } else if (gil == PT_PYTHON_RELEASED && may_ask) {
-        (void)pt_gil_helper_ask(register_with_python, NULL, &unused);
+    } else if (gil == PT_PYTHON_RELEASED && !atomic_exchange(&python_asked, true) &&
+               !pt_gil_helper_ask(register_with_python, NULL, &unused)) {
+        pt_gil_helper_leave(register_with_python);
     }
 }
 
@@ -119,7 +121,7 @@ int pt_init(void)
     if (pt_owner_owns()) {
         if (!python_tells) {
             pt_held_goes_on();
-            have_python_tell(false);
+            have_python_tell();
         }
         return 0;
     }
@@ -144,7 +146,7 @@ int pt_init(void)
     }
     pt_owner_done(error == 0);
     if (error == 0) {
-        have_python_tell(true);
+        have_python_tell();
         pt_job_begin();
         pt_on_demand_begin();
         pt_signals_begin();

@@ -30,6 +30,7 @@ static struct {
     pthread_mutex_t mutex;
     pthread_cond_t answered;
     struct question *open;
+    pt_gil_helper_work *left; /* for which nobody waits */
     bool helper; /* one is on its way to the GIL, and will answer whatever is open then */
     int64_t credit, credited, not_before;
 } state = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -39,17 +40,20 @@ void pt_gil_helper_init(void)
     pthread_mutex_init(&state.mutex, NULL);
     pt_thread_init_condition(&state.answered);
     state.open = NULL;
+    state.left = NULL;
     state.helper = false;
     state.credit = CREDIT_MOST;
     state.credited = state.not_before = 0;
 }
 
-static struct question *take_all(void)
+static struct question *take_all(pt_gil_helper_work **left)
 {
     pthread_mutex_lock(&state.mutex);
     struct question *all = state.open;
+    *left = state.left;
     state.helper = false;
     state.open = NULL;
+    state.left = NULL;
     for (struct question *q = all; q != NULL; q = q->next) {
         q->taken = true;
     }
@@ -63,7 +67,8 @@ static void answer_all(void)
     if (!pt_python_enter_alone(&token, &collecting)) {
         return;
     }
-    struct question *all = take_all(), *next;
+    pt_gil_helper_work *left;
+    struct question *all = take_all(&left), *next;
     for (struct question *q = all; q != NULL; q = q->next) {
         q->result = q->work(q->thread_state, q->argument);
     }
@@ -74,6 +79,9 @@ static void answer_all(void)
     }
     pthread_cond_broadcast(&state.answered);
     pthread_mutex_unlock(&state.mutex);
+    if (left != NULL) {
+        (void)left(NULL, NULL);
+    }
     pt_python_leave_alone(token, collecting);
 }
 
@@ -137,4 +145,15 @@ bool pt_gil_helper_ask(pt_gil_helper_work *work, void *argument, uint32_t *resul
     pthread_mutex_unlock(&state.mutex);
     *result = q.result;
     return q.done;
+}
+
+void pt_gil_helper_leave(pt_gil_helper_work *work)
+{
+    if (!pt_python_may_ask() || pt_sandbox_entered()) {
+        return;
+    }
+    pthread_mutex_lock(&state.mutex);
+    state.left = work;
+    state.helper = state.helper || pt_thread_start(NULL, answer, NULL);
+    pthread_mutex_unlock(&state.mutex);
 }

@@ -16,4 +16,8 @@ typedef uint32_t pt_gil_helper_work(void *thread_state, void *argument);
  * `work` no longer looks at `argument`. With no lock of ours held. */
 bool pt_gil_helper_ask(pt_gil_helper_work *work, void *argument, uint32_t *result);
 
+/* Has `work` done whenever the GIL is to be had, by nobody's thread and without an argument: its answer is not waited
+ * for. One such work a process. With no lock of ours held. */
+void pt_gil_helper_leave(pt_gil_helper_work *work);
+
 #endif

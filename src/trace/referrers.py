@@ -2,6 +2,7 @@
 # Python 3.9 and later. What is looked at must not run code of the program: no isinstance(), no attributes by getattr().
 import gc
 import sys
+from struct import pack  # torch has it loaded: nothing new is, at the end of a process
 from time import CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID
 from time import clock_gettime  # not monotonic(): programs that stop the time for their tests replace it
 
@@ -48,6 +49,7 @@ class Walk:
         self.heap = gc.get_objects()
         self.node = {}  # id: object
         self.kept = []  # of frames
+        self.index = []  # a few of the heap, and the ids of all that they refer to: looked up once, since that is what takes long
         self.up = {}  # id: ids of those that refer to it
         self.root = {}  # (id of who is held, or of the root): its words
         self.modules = {}
@@ -104,19 +106,23 @@ class Walk:
                         self.node[id(thing)] = thing
         return found
 
+    def look_at_heap(self):
+        for part in self.parts(self.heap):
+            ids = list(map(id, gc.get_referents(*part)))
+            self.index.append((part, memoryview(pack(f"{len(ids)}Q", *ids)).cast("Q")))
+
     def referrers(self, frontier):
         """Adds those who refer to what is in the frontier; returns the new ones."""
         new = set()
-        few = [self.node[i] for i in frontier] if len(frontier) <= 8 else None
-        candidates = gc.get_referrers(*few) if few is not None else self.heap
-        own = {id(self.heap), id(self.node), id(self.kept), id(few), id(candidates)}
-        for part in self.parts(candidates):
-            if frontier.isdisjoint(map(id, gc.get_referents(*part))):
+        if not self.index:
+            self.look_at_heap()
+        for part, referents in self.index:
+            self.check()
+            if frontier.isdisjoint(referents):
                 continue
-            own.add(id(part))
             for thing in part:
                 held = frontier.intersection(map(id, gc.get_referents(thing)))
-                if held and id(thing) not in own and not self.is_own(thing):
+                if held and thing is not self.heap and not self.is_own(thing):
                     if id(thing) not in self.node:
                         self.node[id(thing)] = thing
                         new.add(id(thing))
@@ -225,11 +231,12 @@ class Walk:
             full = self.step(path[i], path[i + 1])
             after = self.step(path[i + 1], path[i + 2]) if i + 2 < len(path) else None
             plain = type(self.node[path[i]]).__name__
-            if after and type(self.node[path[i + 1]]) is dict and type(after[3]) is str and not self.is_container(path[i]):
+            # Of an object without a dict of attributes, since 3.11, a dict that it refers to is one of them.
+            name = None if self.is_container(path[i]) else self.attribute(path[i], path[i + 1])
+            if not name and after and type(self.node[path[i + 1]]) is dict and type(after[3]) is str and not self.is_container(path[i]):
                 steps.append((f"{plain}.{short(after[3])}", plain, plain))  # by its __dict__
                 i += 2
                 continue
-            name = None if self.is_container(path[i]) else self.attribute(path[i], path[i + 1])
             steps.append((f"{plain}.{name}", f"{plain}.{name}", plain) if name else full[:3])
             i += 1
         kind = type(self.node[number]).__name__

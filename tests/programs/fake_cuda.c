@@ -1,13 +1,12 @@
-/* Stands in for CUDA's driver (libcuda.so.1) and runtime (libcudart): the functions that pintensor and its tests use. It
- * checks every rule and ends the process with a line and status 70 when one is broken. What programs make it do:
+/* Stands in for CUDA's driver (libcuda.so.1) and runtime (libcudart): the functions that pintensor and its tests use.
+ * It checks every rule and ends the process with a line and status 70 when one is broken. What programs make it do:
  *
  *   fake_start(device)   initialises the driver and makes the device's context, as a CUDA program does; -1: no context
  *   fake_stop()          the driver shuts down
- *   fake_count(what)     'c' calls that need a context, 'e' events, 's' ranges registered now, 'r' registrations ever, 'w' how
- *                        often this thread waited for the device, 'h' calls of cudaHostRegister that came here, 'l' how often
- *                        giving a registration back met work in flight, 'b' how many such calls are blocked now, 'd' how
- *                        often one of them held up a thread that had work for a stream
- *                        'a' what the calls that allocate host memory have given out and not been given back
+ *   fake_count(what)     'c' calls that need a context, 'e' events, 's' ranges registered now, 'r' registrations ever,
+ * 'w' how often this thread waited for the device, 'h' calls of cudaHostRegister that came here, 'l' how often giving a
+ * registration back met work in flight, 'b' how many such calls are blocked now, 'd' how often one of them held up a
+ * thread that had work for a stream 'a' what the calls that allocate host memory have given out and not been given back
  *   fake_holds(p, len)   whether exactly this range is registered
  *   fake_within(p, len)  whether one registration covers it, as a copy needs
  *   fake_stream(device)  a stream; what it is given is done when fake_run(stream) is called, not before
@@ -16,18 +15,19 @@
  *   fake_capture(s, on)  the stream begins or ends to be captured
  *   fake_again(s)        the stream is destroyed, and its handle another one's
  *   fake_refuse(s, on)   no event can be recorded on the stream
- *   fake_callback(on)    this thread is in a host callback, in which the driver answers next to nothing
+ *   fake_answer(f, code, k)  the driver's function of that name does nothing but answer the code, for k calls; or for
+ * ever: -1 fake_callback(on)    this thread is in a host callback, in which the driver answers next to nothing
  *   fake_when_asked(f)   calls f once, when somebody asks for an event next, as if another thread came in between
  *   fake_when_gone(f)    the same, when a registration was given back
- *   fake_reset()         the device that fake_start() named last is reset, as by cudaDeviceReset(): the context goes, and with
- *                        it streams' work and registrations that were made in it
- *   fake_context()       a context that is no primary one, with a stream in it; fake_destroy(stream) ends it
+ *   fake_reset()         the device that fake_start() named last is reset, as by cudaDeviceReset(): the context goes,
+ * and with it streams' work and registrations that were made in it fake_context()       a context that is no primary
+ * one, with a stream in it; fake_destroy(stream) ends it
  *
  * FAKE_CUDA_FAIL=K[:CODE]   the K-th registration and all later ones fail, with CODE (2: out of memory)
  * FAKE_CUDA_MOST=BYTES      a registration of more than that fails: out of memory
  * FAKE_CUDA_ADDRESSES=D     device D uses registered memory by other addresses than the program does, as under WSL2
- * FAKE_CUDA_PATIENCE=MS     how long giving a registration back waits for a busy device before that is a broken rule, 10,000
- *                           unless told; 0: it must not meet work at all */
+ * FAKE_CUDA_PATIENCE=MS     how long giving a registration back waits for a busy device before that is a broken rule,
+ * 10,000 unless told; 0: it must not meet work at all */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -91,6 +91,45 @@ static int works;
 static size_t met, blocked, held_up; /* 'l', 'b' and 'd' of fake_count() */
 static __thread size_t waits;        /* this thread's calls that wait for a device that is busy */
 static __thread int mode = GLOBAL, depth, mine[16], in_callback;
+
+static const char *answering; /* see fake_answer() */
+static int its_answer, its_calls;
+
+static const char *watched; /* see fake_when() */
+static void (*when_called)(void);
+
+void fake_when(const char *function, void (*f)(void))
+{
+    watched = function;
+    when_called = f;
+}
+
+static int told(const char *function)
+{
+    void (*f)(void) = when_called;
+    if (f != NULL && strcmp(watched, function) == 0 &&
+        __atomic_compare_exchange_n(&when_called, &f, NULL, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        f();
+    }
+    if (its_calls == 0 || strcmp(answering, function) != 0) {
+        return OK;
+    }
+    its_calls -= its_calls > 0;
+    return its_answer;
+}
+
+#define ANSWER_IF_TOLD                                                                                                 \
+    int its = told(__func__);                                                                                          \
+    if (its != OK) {                                                                                                   \
+        return its;                                                                                                    \
+    }
+
+void fake_answer(const char *function, int code, int calls_of_it)
+{
+    answering = function;
+    its_answer = code;
+    its_calls = calls_of_it;
+}
 
 static void broken(const char *rule)
 {
@@ -185,6 +224,7 @@ int cuInit(unsigned flags)
 
 int cuDeviceGetCount(int *count)
 {
+    ANSWER_IF_TOLD
     *count = DEVICES;
     return usable();
 }
@@ -192,6 +232,7 @@ int cuDeviceGetCount(int *count)
 #ifndef WITHOUT_ATTRIBUTES
 int cuDeviceGetAttribute(int *value, int which, int device)
 {
+    ANSWER_IF_TOLD
     const char *other = getenv("FAKE_CUDA_ADDRESSES");
     if (which != 91 || device < 0 || device >= DEVICES) {
         return INVALID_VALUE;
@@ -203,6 +244,7 @@ int cuDeviceGetAttribute(int *value, int which, int device)
 
 int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *is_active)
 {
+    ANSWER_IF_TOLD
     *flags = 0;
     *is_active = device >= 0 && device < DEVICES && active[device];
     return usable();
@@ -210,6 +252,7 @@ int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *is_active)
 
 int cuDevicePrimaryCtxRetain(void **context, int device)
 {
+    ANSWER_IF_TOLD
     if (usable() != OK) {
         return usable();
     }
@@ -238,6 +281,7 @@ static int is_destroyed(const void *context)
 
 int cuCtxPushCurrent_v2(void *context)
 {
+    ANSWER_IF_TOLD
     if (usable() != OK) {
         return usable();
     }
@@ -265,6 +309,7 @@ int cuCtxPopCurrent_v2(void **context)
 
 int cuThreadExchangeStreamCaptureMode(int *other)
 {
+    ANSWER_IF_TOLD
     int before = mode;
     mode = *other;
     *other = before;
@@ -308,6 +353,7 @@ static int fails_now(size_t len)
 
 int cuMemHostRegister_v2(void *p, size_t len, unsigned flags)
 {
+    ANSWER_IF_TOLD
     int error = may_call("a registration outside of relaxed capture mode");
     if (error == OK && (flags != 1 || len == 0 || ((uintptr_t)p | len) % 4096 != 0)) {
         broken("a registration that is not portable, or not of whole pages");
@@ -452,6 +498,7 @@ static void launch(void)
 
 int cuMemHostUnregister(void *p)
 {
+    ANSWER_IF_TOLD
     int error = may_call("a registration given back outside of relaxed capture mode");
     if (error == OK) {
         pthread_mutex_lock(&mutex);
@@ -595,26 +642,33 @@ void fake_launch(void *handle)
 
 int cuCtxGetDevice(int *device)
 {
+    ANSWER_IF_TOLD
     *device = current_device() < DEVICES ? current_device() : program_device;
     return usable();
 }
 
+#ifndef WITHOUT_NUMBERS
 int cuCtxGetId(void *context, unsigned long long *number)
 {
+    ANSWER_IF_TOLD
     size_t device = (uintptr_t)context - 1;
     *number = 1000 + (uintptr_t)context + (device < DEVICES ? 100 * (unsigned)resets[device] : 0);
     return usable() == OK && is_destroyed(context) ? DESTROYED_CONTEXT : usable();
 }
+#endif
 
 int cuStreamGetCtx(void *handle, void **context)
 {
+    ANSWER_IF_TOLD
     struct stream *s = stream_of(handle);
     *context = (void *)(uintptr_t)((s == &legacy || s == &per_thread ? current_device() : s->device) + 1);
     return usable();
 }
 
+#ifndef WITHOUT_NUMBERS
 int cuStreamGetId(void *handle, unsigned long long *id)
 {
+    ANSWER_IF_TOLD
     struct stream *s = stream_of(handle);
     static __thread char mine;
     if (s == &legacy) {
@@ -623,15 +677,18 @@ int cuStreamGetId(void *handle, unsigned long long *id)
     *id = s == &per_thread ? (uintptr_t)&mine : (uintptr_t)s + s->id;
     return running();
 }
+#endif
 
 int cuStreamIsCapturing(void *handle, int *status)
 {
+    ANSWER_IF_TOLD
     *status = stream_of(handle)->capturing;
     return running();
 }
 
 int cuEventCreate(void **event, unsigned flags)
 {
+    ANSWER_IF_TOLD
     if (flags != 2) {
         broken("an event that takes times, which costs");
     }
@@ -657,6 +714,7 @@ int cuEventDestroy_v2(void *event)
 
 int cuEventRecord(void *event, void *handle)
 {
+    ANSWER_IF_TOLD
     struct stream *s = stream_of(handle);
     int error = may_call("an event recorded outside of relaxed capture mode");
     if (error == OK && s != &legacy && s != &per_thread && s->device != current_device()) {
@@ -684,6 +742,7 @@ int cuEventRecord(void *event, void *handle)
 
 int cuEventQuery(void *event)
 {
+    ANSWER_IF_TOLD
     const struct event *e = event;
     int error = may_call("an event asked outside of relaxed capture mode");
     call_once(&when_asked);
@@ -697,6 +756,7 @@ int cuEventQuery(void *event)
 
 int cuCtxSynchronize(void)
 {
+    ANSWER_IF_TOLD
     int error = may_call("waiting outside of relaxed capture mode");
     for (int i = 0; i < stream_count && error == OK; i++) {
         if (streams[i].capturing) {

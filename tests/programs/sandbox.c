@@ -1,8 +1,9 @@
 /* A program that forbids itself all but what a loop of allocations needs, and is killed for anything else: sandbox HOW.
  * What is freed waits, and the program ends. HOW: "late": once it has pinned, so that a thread is there that gives what
  * waits back; "early": before; "closes": late, and it has closed what it does not know, and has a file of its own under
- * every number, whose name is printed first; "thread": early, and the first block is made by a thread that is not the first;
- * "refused": late, and more is asked for than may be locked. */
+ * every number, whose name is printed first; "thread": early, and the first block is made by a thread that is not the
+ * first; "refused": late, and more is asked for than may be locked; "forks", "forks early": it may fork besides, and a
+ * child that it makes then pins; early: the program itself never does. */
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BYTES ((size_t)64 << 20)
@@ -29,12 +31,19 @@ static const int allowed[] = {
     SYS_nanosleep, SYS_clock_nanosleep, SYS_clock_gettime, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_rt_sigreturn,
     SYS_rt_sigpending, SYS_rt_sigtimedwait, SYS_restart_syscall};
 
+static const int of_forks[] = {SYS_clone, SYS_wait4};
+static bool may_fork;
+
 static int allow_only_these(void)
 {
-    enum { COUNT = sizeof allowed / sizeof allowed[0] };
-    struct sock_filter code[2 * COUNT + 2];
+    enum { COUNT = sizeof allowed / sizeof allowed[0], FORKS = sizeof of_forks / sizeof of_forks[0] };
+    struct sock_filter code[2 * (COUNT + FORKS) + 2];
     unsigned n = 0;
     code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (unsigned i = 0; may_fork && i < FORKS; i++) {
+        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)of_forks[i], 0, 1);
+        code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    }
     for (unsigned i = 0; i < COUNT; i++) {
         code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], 0, 1);
         code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
@@ -113,8 +122,28 @@ static int refused(void)
     return 3;
 }
 
+static int a_child_pins(bool so_does_the_parent)
+{
+    int status = 0;
+    pintensor_block b;
+    may_fork = true;
+    if ((so_does_the_parent && !come_and_go(pintensor_manager_create(), 1)) || allow_only_these() != 0) {
+        return 97;
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        pintensor_manager manager = pintensor_manager_create();
+        exit(pintensor_alloc(manager, 100, &b) == 0 && come_and_go(manager, 100) ? 3 : 96);
+    }
+    return waitpid(child, &status, 0) != child || !WIFEXITED(status) ? 95 : WEXITSTATUS(status);
+}
+
 int main(int argc, char **argv)
 {
+    const char *how = argv[argc - 1];
+    if (strncmp(how, "forks", 5) == 0) {
+        return a_child_pins(strcmp(how, "forks") == 0);
+    }
     bool early = strcmp(argv[argc - 1], "early") == 0;
     if (strcmp(argv[argc - 1], "thread") == 0) {
         return by_a_thread();
