@@ -12,9 +12,9 @@
 enum pt_chunk_kind { PT_CHUNK_MLOCKED, PT_CHUNK_REGISTERED, PT_CHUNK_SMALL };
 
 /* `first`: the part at its start. `origin`: the chunk that came with the addresses; that one counts in `shares` how many chunks
- * lie there now, also when it is gone itself. `len` is 0 then, as it is where a number is nobody's. */
+ * lie there now, and knows where they `start`, also when it is gone itself. `len` is 0 then, as it is where a number is nobody's. */
 struct pt_chunk {
-    char *base;
+    char *base, *start;
     size_t len, used; /* bytes; of these, those that are not in the free cache */
     uint32_t first, origin, shares;
     uint32_t prev, next; /* the list of unused ones, or of free numbers */

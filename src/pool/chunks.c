@@ -95,8 +95,8 @@ uint32_t pt_chunks_add(void *base, size_t len, enum pt_chunk_kind kind)
     if (chunk == 0) {
         return 0;
     }
-    *pt_chunk_table_at(chunk) =
-        (struct pt_chunk){.base = base, .len = len, .used = len, .origin = chunk, .shares = 1, .kind = (uint8_t)kind};
+    *pt_chunk_table_at(chunk) = (struct pt_chunk){
+        .base = base, .start = base, .len = len, .used = len, .origin = chunk, .shares = 1, .kind = (uint8_t)kind};
     uint32_t number = new_part(chunk, (uintptr_t)base, len);
     pt_chunk_table_at(chunk)->first = number;
     if (number == 0) {
@@ -337,7 +337,7 @@ void *pt_chunks_remove(uint32_t number)
     chunk_of(r)->len = 0;
     pt_table_unindex(number);
     pt_table_give_record(number);
-    void *addresses = --pt_chunk_table_at(origin)->shares == 0 ? pt_chunk_table_at(origin)->base : NULL;
+    void *addresses = --pt_chunk_table_at(origin)->shares == 0 ? pt_chunk_table_at(origin)->start : NULL;
     if (chunk != origin) {
         pt_chunk_table_give(chunk);
     }
@@ -347,45 +347,75 @@ void *pt_chunks_remove(uint32_t number)
     return addresses;
 }
 
-/* What follows the part becomes a chunk of its own. */
-static void part_right(struct pt_chunk *c, const struct pt_record *r, uint32_t right)
+/* Takes that much off one end of the chunk, as a chunk with this number. What it has to know of its parts is the
+ * caller's. */
+static void cut_off(struct pt_chunk *c, uint32_t number, char *base, size_t len, size_t used, uint32_t first)
 {
-    char *end = (char *)r->base + r->capacity;
-    size_t len = (size_t)(c->base + c->len - end), used = 0;
-    for (uint32_t n = r->after; n != 0; n = pt_table_record(n)->after) {
-        struct pt_record *part = pt_table_record(n);
-        used += is_free(part) ? 0 : part->capacity;
-        part->chunk = right;
-    }
-    *pt_chunk_table_at(right) =
-        (struct pt_chunk){.base = end, .len = len, .used = used, .first = r->after, .origin = c->origin};
+    *pt_chunk_table_at(number) =
+        (struct pt_chunk){.base = base, .len = len, .used = used, .first = first, .origin = c->origin};
     pt_chunk_table_at(c->origin)->shares++;
-    pt_table_record(r->after)->before = 0;
+    c->base += base == c->base ? len : 0;
     c->len -= len;
     c->used -= used;
 }
 
+/* What lies on one side of the part becomes a chunk of its own. It takes a step for each part there. */
+static void part_side(struct pt_chunk *c, const struct pt_record *r, bool left, uint32_t number)
+{
+    char *begin = left ? c->base : (char *)r->base + r->capacity, *end = left ? (char *)r->base : c->base + c->len;
+    uint32_t first = left ? c->first : r->after;
+    size_t used = 0;
+    for (uint32_t n = left ? r->before : r->after; n != 0;) {
+        struct pt_record *part = pt_table_record(n);
+        used += is_free(part) ? 0 : part->capacity;
+        part->chunk = number;
+        n = left ? part->before : part->after;
+    }
+    cut_off(c, number, begin, (size_t)(end - begin), used, first);
+}
+
+/* Whether fewer parts lie before this one than after it. A step for each of the fewer. */
+static bool shorter_before(const struct pt_record *r)
+{
+    uint32_t before = r->before, after = r->after;
+    while (before != 0 && after != 0) {
+        before = pt_table_record(before)->before;
+        after = pt_table_record(after)->after;
+    }
+    return before == 0;
+}
+
+/* The part, and what lies on its shorter side, get new numbers: so a chunk of many parts is taken apart, one after the
+ * other, in few steps. */
 bool pt_chunks_convert(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
     struct pt_chunk *c = chunk_of(r);
-    uint32_t own = r->before != 0 ? pt_chunk_table_new() : r->chunk, right = r->after != 0 ? pt_chunk_table_new() : 0;
-    if (own == 0 || (r->after != 0 && right == 0)) {
-        if (own != r->chunk && own != 0) {
+    uint32_t before = r->before, after = r->after;
+    uint32_t own = before != 0 || after != 0 ? pt_chunk_table_new() : r->chunk;
+    uint32_t side = before != 0 && after != 0 ? pt_chunk_table_new() : 0;
+    if (own == 0 || (before != 0 && after != 0 && side == 0)) {
+        if (own != 0) {
             pt_chunk_table_give(own);
+        }
+        if (side != 0) {
+            pt_chunk_table_give(side);
         }
         return false;
     }
-    if (right != 0) {
-        part_right(c, r, right);
+    bool left = side != 0 && shorter_before(r);
+    if (side != 0) {
+        part_side(c, r, left, side);
     }
     if (own != r->chunk) {
-        *pt_chunk_table_at(own) = (struct pt_chunk){
-            .base = (char *)r->base, .len = r->capacity, .used = r->capacity, .first = number, .origin = c->origin};
-        pt_chunk_table_at(c->origin)->shares++;
-        pt_table_record(r->before)->after = 0;
-        c->len -= r->capacity;
-        c->used -= r->capacity;
+        c->first = (before == 0 || left) ? after : c->first;
+        cut_off(c, own, (char *)r->base, r->capacity, r->capacity, number);
+    }
+    if (before != 0) {
+        pt_table_record(before)->after = 0;
+    }
+    if (after != 0) {
+        pt_table_record(after)->before = 0;
     }
     pt_chunk_table_at(own)->kind = PT_CHUNK_REGISTERED;
     pt_table_write_begin(r);
