@@ -77,7 +77,7 @@ void pt_beside_write(struct pt_text *out)
         pt_text_add(out, LINE "and %u more line%s\n", s.rows - s.count, s.rows - s.count == 1 ? "" : "s");
     }
     if (PT_GET(f->missed) > 0) {
-        pt_text_add(out, LINE "and %N calls that found no room here: more than 49,152 are not counted at once\n",
-                    PT_GET(f->missed));
+        pt_text_add(out, LINE "and %N call%s that found no room here: more than 49,152 are not counted at once\n",
+                    PT_GET(f->missed), PT_GET(f->missed) == 1 ? "" : "s");
     }
 }
