@@ -6,8 +6,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+/* Written by the constructor, and in a forked child before its first block, while no other thread of it is in here. */
 static struct pt_kept file;
-static pid_t whose;
+static pid_t whose; /* 0: nobody's yet */
 static bool had;
 
 bool pt_own_status_init(void)
