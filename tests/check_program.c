@@ -149,12 +149,13 @@ static void nothing(pid_t command)
     (void)command;
 }
 
-/* From the program itself: it would have sent it to itself, if it had meant that. */
+/* From the program itself: it would have sent it to itself, if it had meant that. The one that sends has to be there still when the
+ * command asks who it is. */
 START_TEST(signals_of_the_programs_own_are_not)
 {
     ck_assert_int_eq(signalled("trap 'exit 3' TERM; kill -TERM $PPID", nothing, 1), 9 << 8);
     ck_assert_int_eq(
-        signalled("trap 'exit 3' TERM; command=$PPID; (sh -c \"kill -TERM $command; exit 0\")", nothing, 1), 9 << 8);
+        signalled("trap 'exit 3' TERM; command=$PPID; (sh -c \"kill -TERM $command; sleep 2; exit 0\")", nothing, 1), 9 << 8);
 }
 END_TEST
 
