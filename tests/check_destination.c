@@ -4,28 +4,11 @@
 #include "ledger/table_load.h"
 #include "report/destination.h"
 #include "report/turn.h"
+#include "folder.h"
 #include "table_of.h"
 
 #include <linux/magic.h>
 #include <sys/vfs.h>
-
-static char folder[] = "/tmp/pintensor-check-XXXXXX";
-
-static const char *in(const char *name)
-{
-    static char path[8][512];
-    static unsigned next;
-    char *out = path[next++ % 8];
-    snprintf(out, sizeof path[0], "%s/%s", folder, name);
-    return out;
-}
-
-static void over(void)
-{
-    char command[256];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    REQUIRE(system(command) == 0);
-}
 
 static void report_to(const char *pattern)
 {
@@ -37,7 +20,7 @@ static void report_to(const char *pattern)
 
 static void begin(void)
 {
-    REQUIRE(mkdtemp(folder) != NULL);
+    folder_begin();
     table_begin(4711, 3);
     ck_assert_int_eq(pt_table_load_bytes(&whole, sizeof whole), 0);
     catch_stderr();
@@ -55,7 +38,7 @@ START_TEST(to_stderr)
     pt_destination_close(fd);
     ck_assert_int_eq(pt_destination_open_instead(EIO), -1);
     ck_assert_str_eq(suite_stderr(), "");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -79,7 +62,7 @@ START_TEST(to_a_file)
     pt_destination_close(again);
     ck_assert_int_eq(fcntl(again, F_GETFD), -1);
     ck_assert_str_eq(suite_stderr(), "");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -99,7 +82,7 @@ START_TEST(to_a_pipe)
     ck_assert_int_eq(read(reader, &byte, 1), -1);
     pt_destination_close(fd);
     ck_assert_int_eq(read(reader, &byte, 1), 0);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -118,7 +101,7 @@ START_TEST(to_what_cannot_be_opened)
     ck_assert_int_eq(pt_destination_open(), pt_log_fd());
     ck_assert_msg(strstr(suite_stderr(), all[_i].words) != NULL, "no '%s' in %s", all[_i].words, suite_stderr());
     ck_assert_ptr_nonnull(strstr(suite_stderr(), "pintensor: cannot write the report to "));
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -148,7 +131,7 @@ START_TEST(what_is_said_of_errors)
         ck_assert_int_eq(pt_destination_open_instead(all[i].error), pt_log_fd());
         ck_assert_msg(strstr(suite_stderr(), wanted) != NULL, "no '%s' in %s", wanted, suite_stderr());
     }
-    over();
+    folder_end();
 }
 END_TEST
 

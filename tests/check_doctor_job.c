@@ -3,6 +3,7 @@
 #include "cli/doctor.h"
 #include "cli/op_file.h"
 #include "elsewhere.h"
+#include "folder.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -10,17 +11,7 @@
 #include <limits.h>
 #include <sys/xattr.h>
 
-static char folder[] = "/tmp/pintensor-check-XXXXXX";
 static char words[8192];
-
-static const char *in(const char *name)
-{
-    static char path[8][512];
-    static unsigned next;
-    char *out = path[next++ % 8];
-    snprintf(out, sizeof path[0], "%s/%s", folder, name);
-    return out;
-}
 
 static void file(const char *name, const void *bytes, size_t len)
 {
@@ -32,18 +23,11 @@ static void file(const char *name, const void *bytes, size_t len)
 /* A home, and a PATH on which there is nothing but what a test puts into bin. */
 static void begin(void)
 {
-    REQUIRE(mkdtemp(folder) != NULL && mkdir(in("bin"), 0755) == 0 && mkdir(in("home"), 0755) == 0);
+    folder_begin();
+    REQUIRE(mkdir(in("bin"), 0755) == 0 && mkdir(in("home"), 0755) == 0);
     clearenv();
     setenv("PATH", in("bin"), 1);
     setenv("HOME", in("home"), 1);
-}
-
-static void over(void)
-{
-    char command[256];
-    setenv("PATH", "/usr/bin:/bin", 1);
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    REQUIRE(system(command) == 0);
 }
 
 /* What stands in for Python says these lines. */
@@ -140,7 +124,7 @@ START_TEST(the_library)
     file("c/a b/libpintensor_preload.so", "x", 1);
     self = strdup(in("c/a b/pintensor"));
     FINDS(library, STOPS, "/a b/libpintensor_preload.so, which LD_PRELOAD cannot name");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -171,7 +155,7 @@ START_TEST(rights)
     has_capabilities = true;
     user = 0; /* has them all anyhow */
     FINDS(rights, OK, "those of the caller");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -191,7 +175,7 @@ START_TEST(what_python_would_import)
     python_says("program=/x\ntorch=/t\ntorch_version=2.13.0\ndeepspeed=/d\ndeepspeed_version=0.19.8\n");
     FINDS(torch, OK, "2.13.0 in /t");
     FINDS(deepspeed, OK, "0.19.8 in /d");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -234,7 +218,7 @@ START_TEST(a_compiler)
     snprintf(path, sizeof path, "/nowhere::%s", in("bin"));
     setenv("PATH", path, 1);
     FINDS(bridge, OK, "will be built at first use, by own\t-O2");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -255,7 +239,7 @@ START_TEST(one_that_is_there)
     self = strdup(in("bin/command"));
     FINDS(bridge, OK, "ready made: ");
     FINDS(cache, OK, "none needed");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -284,7 +268,7 @@ START_TEST(the_cache)
         REQUIRE(chown(in("cache/pintensor"), 65534, 65534) == 0);
         FINDS(cache, STOPS, " is another user's");
     }
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -372,7 +356,7 @@ START_TEST(ops_as_files)
     ck_assert_int_eq(pt_op_file(in("x.so")), PT_OP_NONE);
     REQUIRE(truncate(in("x.so"), (off_t)1 << 30) == 0); /* more than is read */
     ck_assert_int_eq(pt_op_file(in("x.so")), PT_OP_NONE);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -410,7 +394,7 @@ START_TEST(programs)
     strcpy(object.interpreter, "/lib/ld-musl-x86_64.so.1");
     file("program", &object, sizeof object);
     FINDS(libc, STOPS, "/program runs with musl");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -444,7 +428,7 @@ START_TEST(ops_in_folders)
     python_says(lines);
     FINDS(ops, STOPS, "2 linked with -Bsymbolic-functions, which no preload reaches: ");
     ck_assert_ptr_nonnull(strstr(words, "/torch_extensions/b.so and others"));
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -509,7 +493,7 @@ START_TEST(without_a_driver)
     FINDS(cuda, STOPS, "libcuda.so.1 cannot be loaded, with 2 GPUs");
     on_windows = true;
     FINDS(cuda, NOTE, "WSL2, where torch's own pinned memory serves");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -537,7 +521,7 @@ START_TEST(with_a_driver)
     elsewhere("/dev/nvidia-uvm", "");
     on_windows = true;
     FINDS(cuda, NOTE, "; WSL2, where");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -565,7 +549,7 @@ START_TEST(limits_beside_a_gpu)
     FINDS(lock, NOTE, "failed: ");
     elsewhere("/dev/nvidiactl", NULL);
     FINDS(memlock, STOPS, "there is no CAP_IPC_LOCK");
-    over();
+    folder_end();
 }
 END_TEST
 

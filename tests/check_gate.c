@@ -52,18 +52,6 @@ static void a_grandchild_does_without(void)
     ck_assert(child_does(a_child_does_without));
 }
 
-static bool child_past_libc_does(void (*f)(void))
-{
-    int status;
-    long child = kernel_call(SYS_fork, 0, 0, 0, 0, 0, 0);
-    if (child == 0) {
-        f();
-        suite_leave(0);
-    }
-    ck_assert_int_eq(waitpid((pid_t)child, &status, 0), child);
-    return status == 0;
-}
-
 START_TEST(a_fork_from_the_inside)
 {
     begin();

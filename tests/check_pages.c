@@ -289,19 +289,6 @@ static void has_nothing_at_first(void)
     ck_assert(pt_owner_owns() && pt_owner_owns_strictly());
 }
 
-/* Past libc: no handler of fork() runs. */
-static bool child_past_libc_does(void (*f)(void))
-{
-    int status;
-    long child = kernel_call(SYS_fork, 0, 0, 0, 0, 0, 0);
-    if (child == 0) {
-        f();
-        suite_leave(0);
-    }
-    ck_assert_int_eq(waitpid((pid_t)child, &status, 0), child);
-    return status == 0;
-}
-
 START_TEST(a_kernel_that_wipes_no_page)
 {
     bool wiped;

@@ -2,13 +2,13 @@
 #include "base/job_record.h"
 #include "cli/remote.h"
 #include "elsewhere.h"
+#include "folder.h"
 
 #include <limits.h>
 #include <pwd.h>
 
 #define PRELOAD "/opt/lib/libpintensor_preload.so"
 
-static char folder[] = "/tmp/pintensor-check-XXXXXX";
 static bool passwd_known = true;
 
 struct passwd *getpwuid(uid_t user)
@@ -16,15 +16,6 @@ struct passwd *getpwuid(uid_t user)
     static struct passwd p = {.pw_dir = folder};
     (void)user;
     return passwd_known ? &p : NULL;
-}
-
-static const char *in(const char *name)
-{
-    static char path[4][PATH_MAX];
-    static unsigned next;
-    char *out = path[next++ % 4];
-    snprintf(out, PATH_MAX, "%s/%s", folder, name);
-    return out;
 }
 
 static void file(const char *name, const char *text)
@@ -49,7 +40,8 @@ static const char *text_of(const char *path)
 /* In a directory of its own, with nothing in the environment but what a test puts there. */
 static void begin(void)
 {
-    REQUIRE(mkdtemp(folder) != NULL && chdir(folder) == 0 && mkdir("bin", 0755) == 0 && mkdir("home", 0755) == 0);
+    folder_begin();
+    REQUIRE(chdir(folder) == 0 && mkdir("bin", 0755) == 0 && mkdir("home", 0755) == 0);
     clearenv();
     setenv("HOME", in("home"), 1);
     setenv("PATH", in("bin"), 1);
@@ -58,10 +50,8 @@ static void begin(void)
 
 static void over(void)
 {
-    char command[PATH_MAX];
     unsetenv("LD_PRELOAD");
-    snprintf(command, sizeof command, "/bin/rm -r %s", folder);
-    REQUIRE(system(command) == 0);
+    folder_end();
 }
 
 /* Whether DeepSpeed's launcher is told, if that is what this starts. */

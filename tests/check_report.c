@@ -1,57 +1,20 @@
 /* `pintensor report` of tables that are written word by word: all that they may hold, in each way to tell. */
 #include "cli/report_escape.h"
 #include "cli/report_verb.h"
+#include "folder.h"
 #include "table_of.h"
-
-static char folder[] = "/tmp/pintensor-check-XXXXXX";
-
-static const char *in(const char *name)
-{
-    static char path[8][256];
-    static unsigned next;
-    char *out = path[next++ % 8];
-    snprintf(out, 256, "%s/%s", folder, name);
-    return out;
-}
 
 static void begin(void)
 {
-    REQUIRE(mkdtemp(folder) != NULL);
+    folder_begin();
     table_begin(4000001, 3);
-}
-
-static void over(void)
-{
-    char command[256];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    REQUIRE(system(command) == 0);
 }
 
 static int status;
 
-/* What `pintensor report` says, by a process of its own. */
-static const char *report_to(int fd, const char *const *words)
-{
-    char *argv[16] = {(char *)"report"};
-    int argc = 1;
-    for (; *words != NULL; words++) {
-        argv[argc++] = (char *)*words;
-    }
-    listen_to_output(fd);
-    pid_t child = fork();
-    if (child == 0) {
-        exit(pt_report_verb(argc, argv));
-    }
-    int ended;
-    REQUIRE(waitpid(child, &ended, 0) == child && WIFEXITED(ended));
-    status = WEXITSTATUS(ended);
-    return said();
-}
-
-#define REPORT(...)       report_to(STDOUT_FILENO, (const char *const[]){__VA_ARGS__, NULL})
-#define COMPLAINTS(...)   report_to(STDERR_FILENO, (const char *const[]){__VA_ARGS__, NULL})
-#define HAS(text, part)   ck_assert_msg(strstr(text, part) != NULL, "no '%s' in:\n%s", part, text)
-#define LACKS(text, part) ck_assert_msg(strstr(text, part) == NULL, "'%s' in:\n%s", part, text)
+#define SAID(fd, ...)   said_by(pt_report_verb, "report", fd, (const char *const[]){__VA_ARGS__, NULL}, &status)
+#define REPORT(...)     SAID(STDOUT_FILENO, __VA_ARGS__)
+#define COMPLAINTS(...) SAID(STDERR_FILENO, __VA_ARGS__)
 
 static void text_file(const char *path, const char *text)
 {
@@ -129,7 +92,7 @@ START_TEST(all_of_it_as_json)
     HAS(text, "\"frames\":[{\"file\":\"train.py\",\"line\":11,\"function\":\"free_twice\",\"own\":true}]");
     HAS(text, "\"symbol\":\"pin+0x10\",\"object\":\"job.so\"");
     LACKS(text, "deque 'all'\",\"blocks\":2");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -146,7 +109,7 @@ START_TEST(in_words)
     HAS(text, "MISUSED    3 times");
     HAS(text, "others had 7.8 KiB");
     ck_assert_int_eq((REPORT("--fail-on=misused", in("a.table")), status), 3);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -179,7 +142,7 @@ START_TEST(what_others_pinned)
     whole.foreign[2].live = whole.foreign[3].live = 0;
     table_write(in("a.table"));
     HAS(REPORT(in("a.table")), "             and 1 more line\n");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -204,7 +167,7 @@ START_TEST(suppressed)
     HAS(text, "\"misused\":[\n{\"process\":0,\"kind\":\"foreign\",\"times\":1,");
     text = REPORT("--suppressions", in("two"), in("a.table"));
     HAS(text, "      3          0 ^free_twice$\n      1         20 ^pin$\n");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -222,7 +185,7 @@ START_TEST(suppressions_that_are_none)
     snprintf(wanted, sizeof wanted, "pintensor: %s: Is a directory\n", folder);
     ck_assert_str_eq(COMPLAINTS("--suppressions", folder, in("a.table")), wanted);
     ck_assert_int_eq(status, 2);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -252,7 +215,7 @@ START_TEST(printed_to_be_suppressed)
     HAS(text, "# HELD 1 B in 1 block: alone.so  \nleak:^alone.so$\n");
     LACKS(text, "(no stack was recorded)"); /* which has no name */
     LACKS(text, "GROWING");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -266,7 +229,7 @@ START_TEST(folded)
     text = REPORT("--folded", in("a.table"));
     HAS(text, "native+0x2a (lib.py) 500\n");
     ck_assert_str_eq(COMPLAINTS("--folded=all", in("a.table")), "pintensor: --folded=all is not one of peak,held\n");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -289,7 +252,7 @@ START_TEST(options_that_go_together)
     }
     HAS(COMPLAINTS(words, in("a.table")), "pintensor: --fail-on=held,held");
     ck_assert_int_eq(status, 2);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -312,7 +275,7 @@ START_TEST(two_processes)
     HAS(text, "\"pid\":4000002,\"rank\":null,");
     text = REPORT(folder);
     ck_assert_ptr_ne(strstr(text, "MISUSED"), strstr(text, "4000002"));
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -332,7 +295,7 @@ START_TEST(rows_that_look_alike)
     HAS(text, "\"smallest\":10,\"largest\":10,\"allocated\":8,");
     HAS(text, "\"first_seconds\":0.000,");
     HAS(text, ",\"held\":{\"blocks\":3,\"bytes\":20,\"locked\":0}");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -364,7 +327,7 @@ START_TEST(differences)
     ck_assert_int_eq((REPORT("--diff", "--fail-on=growing", in("a.table"), in("b.table")), status), 0);
     ck_assert_int_eq((REPORT("--diff", "--fail-on=growing", in("b.table"), in("a.table")), status), 3);
     ck_assert_int_eq((REPORT("--diff", "--fail-on=misused", in("b.table"), in("a.table")), status), 0);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -395,7 +358,7 @@ START_TEST(many_differences)
         memcpy(before, line, 16);
     }
     ck_assert_uint_eq(lines, 96);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -435,7 +398,7 @@ START_TEST(what_is_no_table)
         snprintf(wanted, sizeof wanted, "pintensor: %s: No such file or directory\n", pids[i]);
         ck_assert_str_eq(COMPLAINTS(pids[i]), wanted);
     }
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -456,7 +419,7 @@ START_TEST(how_a_process_is)
     whole.table.host = table_string(strtok(host, "."));
     table_write(in("a.table"));
     HAS(REPORT("--json", in("a.table")), "\"state\":\"killed\"");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -475,7 +438,7 @@ START_TEST(a_directory_that_cannot_be_read)
     int ended;
     REQUIRE(waitpid(child, &ended, 0) == child);
     ck_assert_int_eq(ended, 0);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -494,7 +457,7 @@ START_TEST(nobody_takes_it)
     waitpid(child, &ended, 0);
     ck_assert_str_eq(said(), "pintensor: stdout: No space left on device\n");
     ck_assert_int_eq(WEXITSTATUS(ended), 1);
-    over();
+    folder_end();
 }
 END_TEST
 

@@ -222,15 +222,20 @@ static bool comes_back_after_all(void)
     return comes_back();
 }
 
+static void comes_back_after_the_first(void)
+{
+    drop();
+    ck_assert(!comes_back());
+    fake_run(streams[0]);
+    ck_assert(comes_back());
+}
+
 START_TEST(uses_until_the_drop_do_not_go_before)
 {
     start("libcuda.so.1");
     note_by_many(true);
     fake_launch(streams[0]);
-    drop();
-    ck_assert(!comes_back());
-    fake_run(streams[0]);
-    ck_assert(comes_back());
+    comes_back_after_the_first();
 }
 END_TEST
 
@@ -241,10 +246,7 @@ START_TEST(the_oldest_use_is_not_over)
     send(streams[0]);
     note_by_many(false);
     note_by_many(false);
-    drop();
-    ck_assert(!comes_back());
-    fake_run(streams[0]);
-    ck_assert(comes_back());
+    comes_back_after_the_first();
 }
 END_TEST
 
@@ -264,10 +266,7 @@ START_TEST(somebody_wants_all_to_count_while_the_oldest_use_is_asked_for)
         note(streams[i], false);
     }
     fake_launch(streams[0]);
-    drop();
-    ck_assert(!comes_back());
-    fake_run(streams[0]);
-    ck_assert(comes_back());
+    comes_back_after_the_first();
 }
 END_TEST
 

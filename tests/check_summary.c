@@ -77,9 +77,6 @@ static const char *after(void)
     return end((struct pt_program){.pid = 1, .status = 0}, job);
 }
 
-#define HAS(text, part)   ck_assert_msg(strstr(text, part) != NULL, "no '%s' in:\n%s", part, text)
-#define LACKS(text, part) ck_assert_msg(strstr(text, part) == NULL, "'%s' in:\n%s", part, text)
-
 /* ---- the directory ---- */
 
 START_TEST(where_it_is)

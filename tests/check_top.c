@@ -2,6 +2,7 @@
 #include "base/process.h"
 #include "cli/top.h"
 #include "cli/watched.h"
+#include "folder.h"
 #include "table_of.h"
 
 #include <dirent.h>
@@ -9,28 +10,10 @@
 #include <poll.h>
 #include <signal.h>
 
-static char folder[] = "/tmp/pintensor-check-XXXXXX";
-
-static const char *in(const char *name)
-{
-    static char path[8][512];
-    static unsigned next;
-    char *out = path[next++ % 8];
-    snprintf(out, sizeof path[0], "%s/%s", folder, name);
-    return out;
-}
-
 static void begin(void)
 {
     unsetenv("PINTENSOR_DIR");
-    REQUIRE(mkdtemp(folder) != NULL);
-}
-
-static void over(void)
-{
-    char command[256];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    REQUIRE(system(command) == 0);
+    folder_begin();
 }
 
 /* A table of a process that runs here, with 3 MiB alive by a line. */
@@ -99,7 +82,7 @@ START_TEST(the_line_that_has_most)
     table_write(in("a.table"));
     ck_assert_str_eq(look()->line, "");
     ck_assert_uint_eq(look()->live, 0);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -125,7 +108,7 @@ START_TEST(not_all_is_looked_for_each_time)
     ck_assert_int_eq(pt_watched_look(&all, folder), 0);
     ck_assert_uint_eq(all.count, 2);
     ck_assert_str_eq(all.all[0].line, "train.py:8  collect");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -162,7 +145,7 @@ START_TEST(how_they_are)
     table_write(in("runs.table"));
     ck_assert_int_eq(look()[3].state, PT_WATCHED_ENDED);
     ck_assert(look()[3].seen_running && look()[3].fd == -1);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -175,7 +158,7 @@ START_TEST(a_table_that_is_cut_off)
     REQUIRE(truncate(in("a.table"), 100) == 0);
     ck_assert_int_eq(look()->state, PT_WATCHED_KILLED);
     ck_assert_int_eq(look()->fd, -1);
-    over();
+    folder_end();
     ck_assert_int_eq((all.scanned_ms = 0, pt_watched_look(&all, folder)), -ENOENT);
 }
 END_TEST
@@ -194,7 +177,7 @@ START_TEST(in_the_order_of_ranks_then_pids)
     }
     const struct pt_watched *w = look();
     ck_assert(w[0].pid == 20 && w[1].pid == 30 && w[2].pid == 10 && w[3].pid == 40);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -214,7 +197,7 @@ START_TEST(a_path_that_is_too_long)
     ck_assert_uint_eq(all.count, 0); /* no path can name it */
     look();
     ck_assert_uint_eq(all.count, 1);
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -258,7 +241,7 @@ START_TEST(the_directory_of_a_process)
         ck_assert(!pt_watched_directory_of(child, found, 5)); /* which has no room for it */
     }
     ck_assert(!pt_watched_directory_of(0x7fffffff, found, sizeof found)); /* there is none */
-    over();
+    folder_end();
     close(told[0]);
     signal(SIGTERM, SIG_IGN); /* of this group alone */
     kill(0, SIGTERM);
@@ -270,27 +253,9 @@ END_TEST
 
 static int status;
 
-static const char *top_to(int fd, const char *const *words)
-{
-    char *argv[16] = {(char *)"top"};
-    int argc = 1;
-    for (; *words != NULL; words++) {
-        argv[argc++] = (char *)*words;
-    }
-    listen_to_output(fd);
-    pid_t child = fork();
-    if (child == 0) {
-        exit(pt_top(argc, argv));
-    }
-    int ended;
-    REQUIRE(waitpid(child, &ended, 0) == child && WIFEXITED(ended));
-    status = WEXITSTATUS(ended);
-    return said();
-}
-
-#define TOP(...)        top_to(STDOUT_FILENO, (const char *const[]){__VA_ARGS__, NULL})
-#define COMPLAINTS(...) top_to(STDERR_FILENO, (const char *const[]){__VA_ARGS__, NULL})
-#define HAS(text, part) ck_assert_msg(strstr(text, part) != NULL, "no '%s' in:\n%s", part, text)
+#define SAID(fd, ...)   said_by(pt_top, "top", fd, (const char *const[]){__VA_ARGS__, NULL}, &status)
+#define TOP(...)        SAID(STDOUT_FILENO, __VA_ARGS__)
+#define COMPLAINTS(...) SAID(STDERR_FILENO, __VA_ARGS__)
 
 START_TEST(once)
 {
@@ -312,7 +277,7 @@ START_TEST(once)
     COMPLAINTS("--once", "123");
     ck_assert_int_eq(status, 1);
     HAS(COMPLAINTS("--once", "123"), "pintensor: 123: no process with a table here runs on this machine\n");
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -331,7 +296,7 @@ START_TEST(nobody_takes_it)
         REQUIRE(waitpid(child, &ended, 0) == child && WIFEXITED(ended));
         ck_assert_int_eq(WEXITSTATUS(ended), i == 0 ? 1 : 0); /* one that goes on just ends */
     }
-    over();
+    folder_end();
 }
 END_TEST
 
@@ -383,7 +348,7 @@ START_TEST(a_directory_that_goes)
     close(ends[1]);
     char text[4096];
     REQUIRE(read(ends[0], text, sizeof text) > 0); /* it has begun */
-    over();
+    folder_end();
     while (read(ends[0], text, sizeof text) > 0) {
     }
     int ended;

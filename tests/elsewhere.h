@@ -189,4 +189,26 @@ static inline const char *said(void)
     return text;
 }
 
+/* What a verb of the command says there, by a process of its own, and the status that it ends with. */
+static inline const char *said_by(int (*verb)(int argc, char **argv), const char *name, int fd,
+                                  const char *const *words, int *status)
+{
+    char *argv[16] = {(char *)name};
+    int argc = 1, ended;
+    for (; *words != NULL; words++) {
+        argv[argc++] = (char *)*words;
+    }
+    listen_to_output(fd);
+    pid_t child = fork();
+    if (child == 0) {
+        exit(verb(argc, argv));
+    }
+    REQUIRE(waitpid(child, &ended, 0) == child && WIFEXITED(ended));
+    *status = WEXITSTATUS(ended);
+    return said();
+}
+
+#define HAS(text, part)   ck_assert_msg(strstr(text, part) != NULL, "no '%s' in:\n%s", part, text)
+#define LACKS(text, part) ck_assert_msg(strstr(text, part) == NULL, "'%s' in:\n%s", part, text)
+
 #endif

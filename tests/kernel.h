@@ -3,7 +3,10 @@
 #ifndef TESTS_KERNEL_H
 #define TESTS_KERNEL_H
 
+#include "suite.h"
+
 #include <stdbool.h>
+#include <sys/syscall.h>
 
 /* From here on `answer` sees each call, by its number in the kernel: true, and `*result` (negative: an error's number)
  * is what it answers; NULL: nobody does. It may come from any thread. */
@@ -21,5 +24,18 @@ void kernel_files(const char *root);
 
 /* Past all that. */
 long kernel_call(long number, long a, long b, long c, long d, long e, long f);
+
+/* As child_does(), past libc too: no handler of fork() runs. */
+static inline bool child_past_libc_does(void (*f)(void))
+{
+    int status;
+    long child = kernel_call(SYS_fork, 0, 0, 0, 0, 0, 0);
+    if (child == 0) {
+        f();
+        suite_leave(0);
+    }
+    ck_assert_int_eq(waitpid((pid_t)child, &status, 0), child);
+    return status == 0;
+}
 
 #endif

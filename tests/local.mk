@@ -223,7 +223,9 @@ EXTRA_DIST += \
 	tests/fake.h \
 	tests/fake_python.h \
 	tests/elsewhere.h \
+	tests/folder.h \
 	tests/table_of.h \
+	tests/whole_table.h \
 	tests/chunks.h \
 	tests/lib.sh \
 	$(preload_tests) \

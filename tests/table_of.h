@@ -2,23 +2,11 @@
 #ifndef TESTS_TABLE_OF_H
 #define TESTS_TABLE_OF_H
 
+enum { TABLE_SITES = 400, TABLE_STRINGS = 32768, TABLE_FREE_STRINGS = 1024, TABLE_RECORDS = 4 };
+
 #include "base/text.h"
 #include "elsewhere.h"
-#include "ledger/table.h"
-
-enum { TABLE_SITES = 400, TABLE_STRINGS = 32768, TABLE_RECORDS = 4 };
-
-/* All of a table. Row 0 of the sites is unknown, string 0 has no letters. */
-static struct whole {
-    struct pt_table table;
-    struct pt_foreign foreign[PT_FOREIGN_MOST];
-    struct pt_site site[TABLE_SITES] __attribute__((aligned(128)));
-    struct pt_growth growth[TABLE_SITES];
-    struct pt_natives natives[TABLE_SITES];
-    char strings[TABLE_STRINGS];
-    char free_strings[1024]; /* what the command adds goes here */
-    struct pt_record record[TABLE_RECORDS];
-} whole;
+#include "whole_table.h"
 
 static inline uint32_t table_string(const char *s)
 {
@@ -33,30 +21,15 @@ static inline uint32_t table_string(const char *s)
 static inline void table_begin(int pid, int rank)
 {
     memset(&whole, 0, sizeof whole);
-    whole.table = (struct pt_table){.magic = PT_TABLE_MAGIC,
-                                    .version = PT_TABLE_VERSION,
-                                    .header_size = sizeof whole.table,
-                                    .record_size = sizeof whole.record[0],
-                                    .site_size = sizeof whole.site[0],
-                                    .foreign_at = offsetof(struct whole, foreign),
-                                    .sites_at = offsetof(struct whole, site),
-                                    .growth_at = offsetof(struct whole, growth),
-                                    .natives_at = offsetof(struct whole, natives),
-                                    .strings_at = offsetof(struct whole, strings),
-                                    .records_at = offsetof(struct whole, record),
-                                    .sites_most = TABLE_SITES,
-                                    .records_most = TABLE_RECORDS,
-                                    .strings_most = TABLE_STRINGS,
-                                    .sites = 1,
-                                    .records = 1,
-                                    .strings = 1,
-                                    .pid = pid,
-                                    .rank = rank,
-                                    .born_ns = 1000000000,
-                                    .exit_ns = 3000000000,
-                                    .now_ns = 3000000000,
-                                    .history = {.width_ns = PT_MOMENT_NS, .used = 1},
-                                    .foreign = {.rows = PT_FOREIGN_OTHER + 1}};
+    whole.table = whole_layout();
+    whole.table.sites = whole.table.records = whole.table.strings = 1;
+    whole.table.pid = pid;
+    whole.table.rank = rank;
+    whole.table.born_ns = 1000000000;
+    whole.table.exit_ns = whole.table.now_ns = 3000000000;
+    whole.table.history.width_ns = PT_MOMENT_NS;
+    whole.table.history.used = 1;
+    whole.table.foreign.rows = PT_FOREIGN_OTHER + 1;
     whole.table.host = table_string("elsewhere");
     whole.table.program = table_string("train.py");
 }

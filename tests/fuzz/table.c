@@ -1,54 +1,33 @@
 /* A table that another process left, damaged in any way: refused, or reported without a step aside. Each six bytes of
  * input are a place in a table that is whole, and what is written there. */
-#include "ledger/counters.h"
-#include "ledger/growth.h"
+enum { TABLE_SITES = 8, TABLE_STRINGS = 1024, TABLE_FREE_STRINGS = 0, TABLE_RECORDS = 16 };
+
+#include "../whole_table.h"
 #include "ledger/table_load.h"
 #include "report/report.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { SITES = 8, RECORDS = 16, STRINGS = 1024 };
-
-static struct whole {
-    struct pt_table table;
-    struct pt_foreign foreign[PT_FOREIGN_MOST];
-    struct pt_site site[SITES] __attribute__((aligned(128)));
-    struct pt_growth growth[SITES];
-    struct pt_natives natives[SITES];
-    char strings[STRINGS];
-    struct pt_record record[RECORDS];
-} whole;
-
 static void make_whole(void)
 {
-    whole.table = (struct pt_table){.magic = PT_TABLE_MAGIC,
-                                    .version = PT_TABLE_VERSION,
-                                    .header_size = sizeof whole.table,
-                                    .record_size = sizeof whole.record[0],
-                                    .site_size = sizeof whole.site[0],
-                                    .foreign_at = offsetof(struct whole, foreign),
-                                    .sites_at = offsetof(struct whole, site),
-                                    .growth_at = offsetof(struct whole, growth),
-                                    .natives_at = offsetof(struct whole, natives),
-                                    .strings_at = offsetof(struct whole, strings),
-                                    .records_at = offsetof(struct whole, record),
-                                    .sites_most = SITES,
-                                    .records_most = RECORDS,
-                                    .strings_most = STRINGS,
-                                    .sites = SITES,
-                                    .records = RECORDS,
-                                    .strings = STRINGS,
-                                    .misuses = 2,
-                                    .foreign = {.rows = 5, .peak_bytes = 5000, .peaks = 1, .missed = 3}};
+    whole.table = whole_layout();
+    whole.table.sites = TABLE_SITES;
+    whole.table.records = TABLE_RECORDS;
+    whole.table.strings = TABLE_STRINGS;
+    whole.table.misuses = 2;
+    whole.table.foreign.rows = 5;
+    whole.table.foreign.peak_bytes = 5000;
+    whole.table.foreign.peaks = 1;
+    whole.table.foreign.missed = 3;
     for (unsigned i = PT_FOREIGN_OTHER; i < 5; i++) {
         whole.foreign[i] = (struct pt_foreign){.site = i, .pinned = 9, .live = i, .live_bytes = 1 << i};
     }
-    memset(whole.strings + 1, 'a', STRINGS - 2);
-    for (unsigned i = 0; i < RECORDS; i++) {
-        whole.record[i] = (struct pt_record){.state = PT_LIVE, .site = i % SITES, .asked = 1 << i, .locked = 2 << i};
+    memset(whole.strings + 1, 'a', TABLE_STRINGS - 2);
+    for (unsigned i = 0; i < TABLE_RECORDS; i++) {
+        whole.record[i] = (struct pt_record){.state = PT_LIVE, .site = i % TABLE_SITES, .asked = 1 << i, .locked = 2 << i};
     }
-    for (unsigned i = 0; i < SITES; i++) {
+    for (unsigned i = 0; i < TABLE_SITES; i++) {
         whole.site[i] = (struct pt_site){.frames_count = 2, .allocated = 9, .live = 2, .symbol = 5, .object = 900};
         whole.growth[i] = (struct pt_growth){.windows = 8, .width = 4, .visits = 32};
     }
