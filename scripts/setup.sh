@@ -18,6 +18,7 @@
 SETUP_ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 SETUP_CACHE=${PINTENSOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pintensor}
 SETUP_VENV=$SETUP_CACHE/venv
+SETUP_VERSION=$(sed -n 's/^AC_INIT(\[pintensor\], \[\(.*\)\])/\1/p' "$SETUP_ROOT/configure.ac") # ours
 SETUP_TORCH=2.13.0
 SETUP_DEEPSPEED=0.19.8       # one pinned-memory manager a process, in the pin_memory op
 SETUP_DEEPSPEED_OLD=0.18.9   # one manager an I/O handle, inside async_io

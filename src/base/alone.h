@@ -1,6 +1,6 @@
 /* A program whose first thread leaves by pthread_exit() is ended by libc once its last thread ends. Threads of ours are
  * not to keep it from that: those that stay for long look now and then whether they are alone, and return if so; the
- * last of them then ends the process as the program's last thread would have. A leaf but for sandbox and thread. */
+ * last of them then ends the process as the program's last thread would have. A leaf but for own_status and sandbox. */
 #ifndef PT_ALONE_H
 #define PT_ALONE_H
 

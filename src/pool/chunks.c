@@ -392,19 +392,17 @@ bool pt_chunks_convert(uint32_t number)
     struct pt_record *r = pt_table_record(number);
     struct pt_chunk *c = chunk_of(r);
     uint32_t before = r->before, after = r->after;
-    uint32_t own = before != 0 || after != 0 ? pt_chunk_table_new() : r->chunk;
-    uint32_t side = before != 0 && after != 0 ? pt_chunk_table_new() : 0;
-    if (own == 0 || (before != 0 && after != 0 && side == 0)) {
-        if (own != 0) {
-            pt_chunk_table_give(own);
-        }
-        if (side != 0) {
-            pt_chunk_table_give(side);
-        }
+    bool amid = before != 0 && after != 0;
+    uint32_t own = before != 0 || after != 0 ? pt_chunk_table_new() : r->chunk, side = 0;
+    if (own != 0 && amid && (side = pt_chunk_table_new()) == 0) {
+        pt_chunk_table_give(own);
+        own = 0;
+    }
+    if (own == 0) {
         return false;
     }
-    bool left = side != 0 && shorter_before(r);
-    if (side != 0) {
+    bool left = amid && shorter_before(r);
+    if (amid) {
         part_side(c, r, left, side);
     }
     if (own != r->chunk) {

@@ -232,8 +232,9 @@ class Walk:
             after = self.step(path[i + 1], path[i + 2]) if i + 2 < len(path) else None
             plain = type(self.node[path[i]]).__name__
             # Of an object without a dict of attributes, since 3.11, a dict that it refers to is one of them.
-            name = None if self.is_container(path[i]) else self.attribute(path[i], path[i + 1])
-            if not name and after and type(self.node[path[i + 1]]) is dict and type(after[3]) is str and not self.is_container(path[i]):
+            has_attributes = not self.is_container(path[i])
+            name = self.attribute(path[i], path[i + 1]) if has_attributes else None
+            if has_attributes and not name and after and type(self.node[path[i + 1]]) is dict and type(after[3]) is str:
                 steps.append((f"{plain}.{short(after[3])}", plain, plain))  # by its __dict__
                 i += 2
                 continue
