@@ -2,10 +2,10 @@
 
 #include "base/libraries.h"
 #include "base/linker.h"
+#include "base/wait.h"
 
 #include <errno.h>
 #include <stddef.h>
-#include <time.h>
 
 enum { PATIENCE_MS = 1000 };
 
@@ -55,7 +55,7 @@ void *stock_of_library(struct stock_memory *memory, const void *caller, const ch
     /* The list is in use for moments only, and without an answer the call would fail. */
     for (int i = 0;
          (error = look_in_library(known ? &user : NULL, library, symbol, &found)) == -EBUSY && i < PATIENCE_MS; i++) {
-        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        pt_wait_pause(1000000);
     }
     bool lasts = error == 0 && known && used < MOST && keep(found);
     /* A place is written once; objects past the last one are looked up each time. */

@@ -162,6 +162,15 @@ START_TEST(a_machine_that_grows)
 END_TEST
 
 /* A limit on the level above its own, of a GiB; of that half is used, and half of that is file cache. */
+static void forbid_something(void)
+{
+    pt_sandbox_init(); /* of this child */
+    struct sock_filter all[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {1, all};
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
 static void limited(void)
 {
     machine();
@@ -239,14 +248,60 @@ START_TEST(a_cgroup_that_is_throttled_is_short_too)
 }
 END_TEST
 
-START_TEST(no_cgroup_has_a_limit)
+static unsigned descriptors(void)
+{
+    unsigned count = 0;
+    for (int fd = 600; fd < 700; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+START_TEST(a_limit_that_comes_late)
+{
+    limited();
+    cgroup("/job", "memory.max", "max\n");
+    cgroup("/job/step", "memory.stat", "active_file 402653184\ninactive_file 0\n");
+    unsigned before = descriptors();
+    pt_pressure_init();
+    ck_assert_uint_eq(descriptors() - before, 2 + 4); /* of the machine, and two of each level */
+    ck_assert_uint_eq(pt_pressure_total(), 4 * GIB);
+    ck_assert(pt_pressure_room(2 * GIB) && !pt_pressure_high());
+    cgroup("/job", "memory.max", "1073741824\n");
+    ck_assert_uint_eq(pt_pressure_total(), GIB);
+    ck_assert(pt_pressure_room(896 * MIB) && !pt_pressure_room(896 * MIB + 1)); /* by the cache of the level below */
+    ck_assert_uint_gt(descriptors() - before, 2 + 4);
+    explains(GIB, "its cgroup may have 1.0 GiB, of which 896.0 MiB are free");
+    cgroup("/job", "memory.max", "67108864\n"); /* lowered to less than is used */
+    ck_assert(pt_pressure_high() && !pt_pressure_room(64 * MIB));
+}
+END_TEST
+
+START_TEST(a_limit_that_comes_after_a_sandbox)
 {
     limited();
     cgroup("/job", "memory.max", "max\n");
     pt_pressure_init();
-    cgroup("/job/step", "memory.max", "1\n"); /* nobody looks any more */
-    ck_assert_uint_eq(pt_pressure_total(), 4 * GIB);
-    ck_assert(pt_pressure_room(2 * GIB));
+    forbid_something();
+    unsigned before = descriptors();
+    cgroup("/job", "memory.max", "1048576\n");
+    ck_assert(pt_pressure_room(GIB) && !pt_pressure_high());
+    explains(GIB, "the machine has");
+    ck_assert_uint_eq(descriptors(), before);
+}
+END_TEST
+
+START_TEST(one_cgroup_and_nothing_above)
+{
+    machine();
+    put("/proc/self/cgroup", "1:name=systemd:/a/0::/job\n0::/\n"); /* its path may look like another line */
+    cgroup("", "memory.max", "1073741824\n");
+    cgroup("", "memory.current", "0\n");
+    unsigned before = descriptors();
+    pt_pressure_init();
+    ck_assert_uint_eq(descriptors() - before, 2 + 2); /* the limit and what is used, once */
+    ck_assert_uint_eq(pt_pressure_total(), GIB);
+    ck_assert(pt_pressure_room(GIB) && !pt_pressure_room(GIB + 1));
 }
 END_TEST
 
@@ -425,15 +480,6 @@ START_TEST(a_file_that_cannot_be_opened)
 }
 END_TEST
 
-static void forbid_something(void)
-{
-    pt_sandbox_init(); /* of this child */
-    struct sock_filter all[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-    struct sock_fprog program = {1, all};
-    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
-
 START_TEST(nobody_looks_in_a_sandbox)
 {
     limited();
@@ -468,7 +514,9 @@ int main(void)
     tcase_add_test(tests, what_a_level_below_has_cached_stands_for_those_above);
     tcase_add_test(tests, memory_that_a_cgroup_may_swap);
     tcase_add_test(tests, a_cgroup_that_is_throttled_is_short_too);
-    tcase_add_test(tests, no_cgroup_has_a_limit);
+    tcase_add_test(tests, a_limit_that_comes_late);
+    tcase_add_test(tests, a_limit_that_comes_after_a_sandbox);
+    tcase_add_test(tests, one_cgroup_and_nothing_above);
     tcase_add_test(tests, the_older_cgroups);
     tcase_add_test(tests, both_versions_of_cgroups);
     tcase_add_test(tests, more_limits_than_there_is_room_for);

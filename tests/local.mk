@@ -1,6 +1,7 @@
 # The tests. Suites link the core itself, so that they reach what the libraries hide; scripts run the real preload.
 check_suites = \
 	tests/check_text \
+	tests/check_wait \
 	tests/check_write \
 	tests/check_options \
 	tests/check_libraries \
@@ -102,6 +103,7 @@ core_libs = libcore.la $(CHECK_LIBS)
 suite_libs = libcore.la $(jemalloc_libs) $(CHECK_LIBS)
 command_libs = libcommand.la $(suite_libs)
 tests_check_text_LDADD = $(core_libs)
+tests_check_wait_LDADD = $(core_libs)
 tests_check_write_SOURCES = tests/check_write.c tests/kernel.c tests/kernel.h
 tests_check_write_LDADD = $(core_libs)
 tests_check_options_LDADD = $(core_libs)

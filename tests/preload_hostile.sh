@@ -111,6 +111,15 @@ for what in full turn; do
     is "it ends, with ours first: $what" "$(ends_bounded "$what" "$preload:$work/frozen_clock.so")" 0
 done
 
+compile harm.c harm -L"$top_builddir/.libs" -Wl,-rpath,"$top_builddir/.libs" -lpintensor -lpthread -ldl
+for both in "$work/frozen_clock.so:$preload" "$preload:$work/frozen_clock.so"; do
+    out=$(LD_PRELOAD=$both "$work/harm" 'much waits' 2>"$work/err") && status=0 || status=$?
+    is 'our thread is there' "$out" '2 threads'
+    [[ $status -lt 200 ]] && ok "and sleeps: $status ms of CPU in a second" || not_ok "our thread keeps a core busy: $status ms or more of a second"
+    LD_PRELOAD=$both PINTENSOR_EVERY=1 "$work/harm" 'much waits' 2>"$work/err" >/dev/null || true
+    is 'a report each second, and the last' "$(grep -c '; peak ' "$work/err")" 2
+done
+
 # --- the address sanitizer of gcc, as the README has it --------------------------------------
 
 asan=$(gcc -print-file-name=libasan.so 2>/dev/null)

@@ -1,5 +1,7 @@
 #include "cache_file.h"
 
+#include "base/wait.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,7 +9,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PATH = 4096, PATIENCE_S = 180 };
@@ -109,7 +110,7 @@ int cache_file_lock(void)
             close(fd);
             return -ENOLCK; /* some file systems of clusters */
         }
-        (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        pt_wait_pause(20000000);
     }
     close(fd);
     return -ETIMEDOUT;

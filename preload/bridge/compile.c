@@ -1,6 +1,7 @@
 #include "compile.h"
 
 #include "base/text.h"
+#include "base/wait.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SECONDS = 120, WORDS = 8, ARGUMENTS = 32 };
@@ -66,16 +66,9 @@ static int spawn(pid_t *pid, char *const *argv, const char *log, int lock)
     return error;
 }
 
-static uint64_t now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec;
-}
-
 static enum compile_end wait_for(pid_t pid)
 {
-    uint64_t end = now_s() + SECONDS;
+    struct pt_patience patience = pt_patience_for(SECONDS * INT64_C(1000000000));
     bool killed = false;
     int status;
     for (;;) {
@@ -88,11 +81,12 @@ static enum compile_end wait_for(pid_t pid)
         if (ended < 0 && errno == ECHILD) {
             return killed ? COMPILE_TOO_LONG : COMPILE_DONE; /* the program's own handler was faster */
         }
-        if (!killed && now_s() >= end) {
+        if (!killed && pt_patience_left(&patience) == 0) {
             (void)kill(-pid, SIGKILL);
             killed = true;
         }
-        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        pt_wait_pause(10000000);
+        pt_patience_slept(&patience, 10000000);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/torch_versions.h"
+#include "base/wait.h"
 #include "cache_file.h"
 #include "compile.h"
 #include "prebuilt.h"
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The bridge's text, in one, and that of the program that tries it, so that one file is all of pintensor. */
@@ -327,7 +327,7 @@ int library_of_bridge(struct pt_elf *out)
         state = result == -EBUSY ? NEW : DONE;
     }
     while ((now = state) == self) {
-        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        pt_wait_pause(10000000);
     }
     int error = now == DONE ? result : now == NEW ? -EBUSY : -ENOENT;
     if (error == 0) {

@@ -1,13 +1,13 @@
 #include "base/linker.h"
 
 #include "base/elf.h"
+#include "base/wait.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { YIELDS = 50, PATIENCE_MS = 100, CANDIDATES = 4 };
@@ -127,7 +127,7 @@ bool pt_linker_begin(void)
     static _Atomic int patience = PATIENCE_MS;
     bool have = no_locks() || try(loading, true);
     while (!have && atomic_load(&patience) > 0 && atomic_fetch_sub(&patience, 1) > 0) {
-        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        pt_wait_pause(1000000);
         have = try(loading, true);
     }
     return have;

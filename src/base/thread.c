@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 /* What pthread_atfork() calls, in glibc. */
 extern int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void), void *dso);
@@ -56,25 +54,4 @@ int64_t pt_thread_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * (int64_t)SECOND + t.tv_nsec;
-}
-
-void pt_thread_pause(long ns)
-{
-    struct timespec pause = {.tv_nsec = ns};
-    (void)syscall(SYS_clock_nanosleep, CLOCK_REALTIME, 0, &pause, NULL); /* as nanosleep() does it */
-}
-
-void pt_thread_init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
-bool pt_thread_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t then_ns)
-{
-    struct timespec then = {.tv_sec = then_ns / SECOND, .tv_nsec = then_ns % SECOND};
-    return pthread_cond_timedwait(condition, mutex, &then) == 0;
 }

@@ -1,4 +1,4 @@
-/* Threads of our own, and waiting by a clock that nobody sets: the wall clock may be put back or stand still. A leaf. */
+/* Threads of our own, and the clock that nobody sets: the wall clock may be put back or stand still. A leaf. */
 #ifndef PT_THREAD_H
 #define PT_THREAD_H
 
@@ -19,13 +19,5 @@ void pt_thread_allow_cancel(int before);
 
 /* Nanoseconds of the monotonic clock. */
 int64_t pt_thread_now(void);
-
-/* Sleeps so many nanoseconds, less than a second, of the kernel's time: libc's calls are replaced by tools that fake
- * it. Shorter where a signal comes. */
-void pt_thread_pause(long ns);
-
-/* A condition whose waiting goes by that clock; and waiting for it until then. False: it is past. */
-void pt_thread_init_condition(pthread_cond_t *condition);
-bool pt_thread_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t then_ns);
 
 #endif

@@ -1,6 +1,7 @@
 #include "base/write.h"
 
 #include "base/thread.h"
+#include "base/wait.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -49,8 +50,6 @@ static void quiet_end(const struct quiet *q, int failed)
     sigprocmask(SIG_SETMASK, &q->before, NULL);
 }
 
-#define MOST_TRIES 4000 /* pauses of a millisecond, where the clock does not say when to give up */
-
 /* Waits until something can be written, by the deadline. Returns 0, or the errno to give up with. The kernel has waited
  * all the time that was left, whatever clock_gettime() says afterwards: a tool that fakes the time may have it stand
  * still. */
@@ -88,7 +87,7 @@ static int write_all(int fd, const char *p, size_t n, int64_t until)
 {
     struct stat is;
     mode_t kind = fstat(fd, &is) == 0 ? is.st_mode & S_IFMT : 0;
-    unsigned tries = 0;
+    struct pt_patience patience = pt_patience_until(until);
     while (n > 0) {
         int failed = wait_for_room(fd, until);
         if (failed != 0) {
@@ -96,11 +95,10 @@ static int write_all(int fd, const char *p, size_t n, int64_t until)
         }
         size_t part = part_of(kind, p, n);
         ssize_t wrote = kind == S_IFSOCK ? send(fd, p, part, MSG_DONTWAIT | MSG_NOSIGNAL) : write(fd, p, part);
-        if (wrote < 0 && errno == EAGAIN && (pt_thread_now() >= until || ++tries > MOST_TRIES)) {
+        bool no_room = wrote < 0 && errno == EAGAIN; /* less than it takes */
+        if (no_room && !pt_patience_pause(&patience, 1000000)) {
             return ETIMEDOUT;
-        } else if (wrote < 0 && errno == EAGAIN) {
-            pt_thread_pause(1000000); /* less room than it takes */
-        } else if (wrote < 0 && errno != EINTR) {
+        } else if (wrote < 0 && !no_room && errno != EINTR) {
             return errno;
         }
         p += wrote > 0 ? (size_t)wrote : 0;

@@ -1,6 +1,7 @@
 #include "life/held.h"
 
 #include "base/options.h"
+#include "base/wait.h"
 #include "ledger/counters.h"
 #include "ledger/growth.h"
 #include "ledger/history.h"
@@ -14,7 +15,6 @@
 
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #define QUICK_MOST    ((size_t)64 << 20) /* bytes that are unlocked at the end: a millisecond or two */
 #define COUNTING_MOST 120                /* ms that another thread's count is waited for, which itself waits for a lock */
@@ -130,7 +130,7 @@ static void snapshot(void)
 static void await_count(void)
 {
     for (unsigned ms = 0; ms < COUNTING_MOST && !atomic_load(&counted); ms++) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        pt_wait_pause(1000000);
     }
     if (!atomic_load(&counted)) {
         pt_counters_count_held(pt_table_site(0), atomic_load(&pt_table()->sites));

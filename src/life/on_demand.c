@@ -4,13 +4,13 @@
 #include "base/options.h"
 #include "base/sandbox.h"
 #include "base/thread.h"
+#include "base/wait.h"
 #include "life/held.h"
 #include "memory/owner.h"
 #include "report/destination.h"
 #include "report/report.h"
 
 #include <stdatomic.h>
-#include <time.h>
 
 #define PATIENCE 200000000 /* ns: the program stands still meanwhile */
 
@@ -39,12 +39,12 @@ void pt_on_demand_report(void)
 /* False: nobody is left to report to. */
 static bool wait_for_next(void)
 {
-    int64_t now = pt_thread_now(), end = now + (int64_t)pt_option(PT_OPTION_EVERY) * 1000000000;
-    for (; now < end && !pt_alone(); now = pt_thread_now()) {
-        int64_t ns = end - now < PT_ALONE_LOOK_NS ? end - now : PT_ALONE_LOOK_NS;
-        (void)nanosleep(&(struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000}, NULL);
+    struct pt_patience patience = pt_patience_for((int64_t)pt_option(PT_OPTION_EVERY) * 1000000000);
+    int64_t left;
+    while ((left = pt_patience_left(&patience)) > 0 && !pt_alone()) {
+        (void)pt_patience_pause(&patience, left < PT_ALONE_LOOK_NS ? left : PT_ALONE_LOOK_NS);
     }
-    return now >= end && !pt_sandbox_entered();
+    return left == 0 && !pt_sandbox_entered();
 }
 
 /* It goes on when Python has ended, since the program may do so too. */

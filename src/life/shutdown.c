@@ -1,6 +1,7 @@
 #include "life/shutdown.h"
 
 #include "base/options.h"
+#include "base/wait.h"
 #include "life/held.h"
 #include "life/job.h"
 #include "memory/owner.h"
@@ -11,7 +12,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Nanoseconds that the way out waits: for other processes that report to the same place, for readers, and for those of
@@ -109,7 +109,7 @@ void pt_shutdown_by_signal(void)
     }
     (void)report();
     for (unsigned ms = 0; ms < WRITING_MOST && !atomic_load(&written); ms++) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        pt_wait_pause(1000000);
     }
 }
 

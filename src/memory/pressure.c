@@ -2,19 +2,20 @@
 
 #include "base/kept_file.h"
 #include "base/sandbox.h"
+#include "base/thread.h"
+#include "base/wait.h"
 #include "memory/pages.h"
 
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define KIB            1024u
 #define FILE_NAME_MOST 40
 #define LEVELS_MOST    8
-#define NS_A_SECOND    UINT64_C(1000000000)
+#define NS_A_SECOND    INT64_C(1000000000)
 #define LATE_NS        (5 * NS_A_SECOND / 2) /* the kernel sums up every 2 s */
 #define AGAIN_NS       (10 * NS_A_SECOND)
 
@@ -28,20 +29,25 @@ static const struct names {
                  "memory.usage_in_bytes", "total_active_file", "total_inactive_file", "total_active_anon",
                  "total_inactive_anon", "memory.memsw.none", "memory.memsw.none"}};
 
-/* A cgroup with a limit, or the process's own below those. What a level lies in follows it. */
+/* The process's cgroup, or one that it lies in, which follows it. A limit may come while the program runs; what else is
+ * asked of a level is opened when it has one. */
 struct level {
     const struct names *names;
-    bool limited;
+    size_t len; /* of its folder in state.folder */
+    _Atomic bool whole;
     struct pt_kept most, high, used, stat, swap_most, swap_used;
 };
 
-/* Written once, but for `waited_ns`: when somebody last waited for room in vain; 0: nobody did. */
+/* Written by the one thread that sets up, but for `waited_ns`, when somebody last waited for room in vain (0: nobody
+ * did), and what `opening` says is being written: the rest of a level's files. */
 static struct {
     struct pt_kept memory, zones;
+    char folder[sizeof versions / sizeof versions[0]][1024];
     struct level level[LEVELS_MOST];
     unsigned levels;
     bool grows; /* memory is added to the machine as it is used */
-    _Atomic uint64_t waited_ns;
+    _Atomic bool opening;
+    _Atomic int64_t waited_ns;
 } state;
 
 /* ---- finding them ---- */
@@ -53,15 +59,18 @@ static bool find_path(const char *key, struct pt_text *out)
     int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
     ssize_t n;
     size_t matched = 0, len = strlen(key);
-    enum { BEFORE, IN_PATH, DONE } at = BEFORE;
+    enum { BEFORE, IN_PATH, IN_ANOTHER, DONE } at = BEFORE;
     while (fd >= 0 && at != DONE && (n = read(fd, buf, sizeof buf)) > 0) {
         for (ssize_t i = 0; i < n && at != DONE; i++) {
             char one[2] = {buf[i], '\0'};
-            if (at == IN_PATH && one[0] != '\n') {
-                pt_text_add(out, "%s", one);
+            if (one[0] == '\n') {
+                at = at == IN_PATH ? DONE : BEFORE;
+                matched = 0;
             } else if (at == IN_PATH) {
-                at = DONE;
-            } else {
+                pt_text_add(out, "%s", one);
+            } else if (at == BEFORE && one[0] == '/') {
+                at = IN_ANOTHER;
+            } else if (at == BEFORE) {
                 matched = one[0] == key[matched] ? matched + 1 : one[0] == key[0];
                 at = matched == len ? IN_PATH : BEFORE;
             }
@@ -70,17 +79,16 @@ static bool find_path(const char *key, struct pt_text *out)
     if (fd >= 0) {
         close(fd);
     }
-    return at != BEFORE && out->len < out->cap - FILE_NAME_MOST;
+    return (at == IN_PATH || at == DONE) && out->len < out->cap - FILE_NAME_MOST;
 }
 
-/* The file's name stands behind the folder's for as long as it is opened. */
-static void keep(struct pt_kept *f, char *folder, const char *file)
+static void keep(struct pt_kept *f, const struct level *l, const char *file)
 {
-    size_t len = strlen(folder);
-    folder[len] = '/';
-    strcpy(folder + len + 1, file);
-    pt_kept_file_open(f, folder);
-    folder[len] = '\0';
+    static char path[sizeof state.folder[0]]; /* small stacks; one thread at a time comes here */
+    memcpy(path, state.folder[l->names - versions], l->len);
+    path[l->len] = '/';
+    strcpy(path + l->len + 1, file);
+    pt_kept_file_open(f, path);
 }
 
 /* In version 1 no limit is a number beyond all memory. */
@@ -90,51 +98,63 @@ static bool is_limit(const struct pt_kept *f)
     return pt_kept_file_number(f, "", &bytes) && bytes >> 60 == 0;
 }
 
-static void close_level(struct level *l)
+static void open_rest(struct level *l)
 {
-    pt_kept_close(&l->most);
-    pt_kept_close(&l->high);
-    pt_kept_close(&l->used);
-    pt_kept_close(&l->stat);
-    pt_kept_close(&l->swap_most);
-    pt_kept_close(&l->swap_used);
-}
-
-static void keep_level(const struct names *names, char *folder, bool own)
-{
-    struct level l = {.names = names};
-    keep(&l.most, folder, names->most);
-    keep(&l.high, folder, names->high);
-    l.limited = is_limit(&l.most) || is_limit(&l.high);
-    if (!(l.limited || own) || state.levels == LEVELS_MOST) {
-        close_level(&l);
-        return;
+    if (!atomic_load(&l->whole)) {
+        keep(&l->used, l, l->names->used);
+        keep(&l->stat, l, "memory.stat");
+        keep(&l->swap_most, l, l->names->swap_most);
+        keep(&l->swap_used, l, l->names->swap_used);
+        atomic_store(&l->whole, true);
     }
-    keep(&l.used, folder, names->used);
-    keep(&l.stat, folder, "memory.stat");
-    keep(&l.swap_most, folder, names->swap_most);
-    keep(&l.swap_used, folder, names->swap_used);
-    state.level[state.levels++] = l;
 }
 
-/* A limit may lie on any level, up to the root of what is mounted, which in a container is a cgroup like others. The
- * process's own tells nothing where no level has one. */
+/* Whether the level has a limit, and with it all that is asked of it. For its file cache its process's own is asked
+ * too. */
+static bool is_limited(unsigned level)
+{
+    struct level *l = &state.level[level], *own = &state.level[0];
+    if (!is_limit(&l->most) && !is_limit(&l->high)) {
+        return false;
+    }
+    while (own->names != l->names) {
+        own++;
+    }
+    if (!atomic_load(&l->whole) && pt_sandbox_may_open() && !atomic_exchange(&state.opening, true)) {
+        open_rest(own);
+        open_rest(l);
+        atomic_store(&state.opening, false);
+    }
+    return atomic_load(&l->whole);
+}
+
+/* The root of a machine's cgroups has no such files. */
+static void keep_level(const struct names *names, size_t len)
+{
+    struct level *l = &state.level[state.levels];
+    *l = (struct level){.names = names, .len = len};
+    keep(&l->most, l, names->most);
+    keep(&l->high, l, names->high);
+    state.levels += l->most.fd > 0 || l->high.fd > 0;
+}
+
+/* A limit may lie on any level, up to the root of what is mounted, which in a container is a cgroup like others. */
 static void keep_levels(const struct names *names)
 {
-    static char folder[1024]; /* one thread sets up, and its stack may be small */
-    unsigned first = state.levels;
+    char *folder = state.folder[names - versions];
+    size_t mount = strlen(names->mount);
     struct pt_text t;
-    pt_text_init(&t, folder, sizeof folder, -1);
+    pt_text_init(&t, folder, sizeof state.folder[0], -1);
     pt_text_add(&t, "%s", names->mount);
     if (!find_path(names->line, &t)) {
         return;
     }
-    while (strlen(folder) >= strlen(names->mount)) {
-        keep_level(names, folder, state.levels == first);
-        *strrchr(folder, '/') = '\0';
-    }
-    if (state.levels == first + 1 && !state.level[first].limited) {
-        close_level(&state.level[--state.levels]);
+    size_t len = strlen(folder);
+    len -= folder[len - 1] == '/'; /* its path is "/" */
+    while (len >= mount && state.levels < LEVELS_MOST) {
+        keep_level(names, len);
+        while (folder[--len] != '/') {
+        }
     }
 }
 
@@ -159,7 +179,8 @@ static bool may_grow(void)
 
 void pt_pressure_init(void)
 {
-    static bool done; /* a forked child inherits them */
+    static bool done;                    /* a forked child inherits them */
+    atomic_store(&state.opening, false); /* by a thread of the parent's */
     if (done) {
         return;
     }
@@ -172,6 +193,9 @@ void pt_pressure_init(void)
     state.grows = may_grow();
     keep_levels(&versions[0]);
     keep_levels(&versions[1]);
+    for (unsigned i = 0; i < state.levels; i++) {
+        (void)is_limited(i);
+    }
 }
 
 /* ---- asking them ---- */
@@ -200,8 +224,10 @@ static uint64_t page_cache(unsigned level)
     uint64_t cache = 0;
     for (unsigned i = 0; i <= level; i++) {
         const struct level *l = &state.level[i];
-        uint64_t its = number_of(&l->stat, l->names->active_file) + number_of(&l->stat, l->names->inactive_file);
-        cache = l->names == state.level[level].names && its > cache ? its : cache;
+        if (l->names == state.level[level].names && atomic_load(&l->whole)) {
+            uint64_t its = number_of(&l->stat, l->names->active_file) + number_of(&l->stat, l->names->inactive_file);
+            cache = its > cache ? its : cache;
+        }
     }
     return cache;
 }
@@ -210,7 +236,7 @@ static uint64_t page_cache(unsigned level)
 static bool read_usage(unsigned level, uint64_t *used)
 {
     const struct level *l = &state.level[level];
-    if (!l->limited || !pt_kept_file_number(&l->used, "", used)) {
+    if (!is_limited(level) || !pt_kept_file_number(&l->used, "", used)) {
         return false;
     }
     *used = less(*used, page_cache(level));
@@ -307,20 +333,13 @@ bool pt_pressure_room(size_t len)
     return len < PT_PRESSURE_LOOK || pt_sandbox_entered() || (machine_has(len) && full_level(len) == state.levels);
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS_A_SECOND + (uint64_t)t.tv_nsec;
-}
-
 /* Only a cgroup's numbers come late, and only what it could ever have is worth the wait. A job that asks for less and
  * less until it gets some waits once. */
 static bool may_be_late(size_t len)
 {
-    uint64_t before = atomic_load(&state.waited_ns);
+    int64_t before = atomic_load(&state.waited_ns);
     return machine_has(len) && len <= pt_pressure_total() + number_of(&state.memory, "SwapFree") * KIB &&
-           (before == 0 || now_ns() - before > AGAIN_NS);
+           (before == 0 || pt_thread_now() - before > AGAIN_NS);
 }
 
 bool pt_pressure_await_room(size_t len)
@@ -331,14 +350,14 @@ bool pt_pressure_await_room(size_t len)
     if (!may_be_late(len)) {
         return false;
     }
-    for (uint64_t begin = now_ns(); now_ns() - begin < LATE_NS;) {
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-        if (pt_pressure_room(len)) {
-            return true;
-        }
+    bool room = false;
+    for (struct pt_patience patience = pt_patience_for(LATE_NS); !room && pt_patience_pause(&patience, 10000000);) {
+        room = pt_pressure_room(len);
     }
-    atomic_store(&state.waited_ns, now_ns());
-    return false;
+    if (!room) {
+        atomic_store(&state.waited_ns, pt_thread_now());
+    }
+    return room;
 }
 
 uint64_t pt_pressure_total(void)

@@ -3,6 +3,7 @@
 #include "base/alone.h"
 #include "base/sandbox.h"
 #include "base/thread.h"
+#include "base/wait.h"
 
 #include <stdatomic.h>
 
@@ -15,49 +16,41 @@ static bool (*tick)(void);
 static void (*work)(void);
 static uint64_t idle_seconds;
 
-/* `works` is how often the thread was woken and has not been at it yet; the mutex guards it, and nothing is taken under it. */
-static struct {
-    pthread_mutex_t mutex;
-    pthread_cond_t woken, begun;
-    unsigned works, starts; /* that nobody has waited for to the end */
-} bell = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct pt_bell wake, begun;
+static _Atomic uint32_t answered; /* how many of the first were, by whichever thread is there */
 
 /* Looks often enough that nothing stays more than a quarter longer than it should. */
-static int64_t next_tick(void)
+static int64_t tick_ns(void)
 {
     uint64_t ms = idle_seconds * 1000 / 4;
     ms = ms < 50 ? 50 : ms > 10000 ? 10000 : ms;
-    return pt_thread_now() + (int64_t)ms * 1000000;
+    return (int64_t)ms * 1000000;
 }
 
-static bool woken_before(int64_t until)
+static bool woken_within(int64_t ns)
 {
-    pthread_mutex_lock(&bell.mutex);
-    bool in_time = true;
-    while (bell.works == 0 && in_time) {
-        in_time = pt_thread_wait_until(&bell.woken, &bell.mutex, until);
-    }
-    bool woken = bell.works > 0;
-    bell.works = 0;
-    pthread_mutex_unlock(&bell.mutex);
-    return woken;
+    uint32_t before = atomic_load(&answered);
+    (void)pt_bell_wait(&wake, before, ns);
+    uint32_t rings = pt_bell_rings(&wake);
+    atomic_store(&answered, rings);
+    return rings != before;
 }
 
 enum why { WORK, TICK, ALONE };
 
-static enum why wait_for_work(int64_t until)
+static enum why wait_for_work(struct pt_patience *patience)
 {
-    int64_t look;
-    do {
-        int64_t now = pt_thread_now();
-        look = until < now + PT_ALONE_LOOK_NS ? until : now + PT_ALONE_LOOK_NS;
-        if (woken_before(look)) {
+    int64_t left;
+    while ((left = pt_patience_left(patience)) > 0) {
+        left = left < PT_ALONE_LOOK_NS ? left : PT_ALONE_LOOK_NS;
+        if (woken_within(left)) {
             return WORK;
         }
         if (pt_alone()) {
             return ALONE;
         }
-    } while (look < until);
+        pt_patience_slept(patience, left);
+    }
     return TICK;
 }
 
@@ -78,9 +71,9 @@ static void look_after(uintptr_t mine)
 {
     do {
         do {
-            int64_t until = next_tick();
+            struct pt_patience patience = pt_patience_for(tick_ns());
             enum why why;
-            while ((why = wait_for_work(until)) == WORK && present(mine)) {
+            while ((why = wait_for_work(&patience)) == WORK && present(mine)) {
                 work();
             }
             if (why == ALONE) {
@@ -100,10 +93,7 @@ static void *watch(void *its_era)
 {
     (void)pthread_setname_np(pthread_self(), "pintensor");
     pt_alone_begin();
-    pthread_mutex_lock(&bell.mutex);
-    bell.starts++;
-    pthread_cond_signal(&bell.begun);
-    pthread_mutex_unlock(&bell.mutex);
+    pt_bell_ring(&begun);
     look_after((uintptr_t)its_era);
     pt_alone_end();
     return NULL;
@@ -113,27 +103,9 @@ void pt_background_init(bool (*when_it_ticks)(void), void (*when_woken)(void), u
 {
     tick = when_it_ticks;
     work = when_woken;
-    pthread_mutex_init(&bell.mutex, NULL); /* in a forked child another thread may have held it */
-    pt_thread_init_condition(&bell.woken);
-    pt_thread_init_condition(&bell.begun);
-    bell.works = bell.starts = 0;
+    atomic_store(&answered, pt_bell_rings(&wake)); /* a forked child has nothing to do for its parent */
     idle_seconds = seconds;
     atomic_store(&watcher, ABSENT);
-}
-
-/* A new thread makes a few system calls of its own, for which a program that sandboxes itself right after this would be
- * killed.
- */
-static void wait_for_start(void)
-{
-    int64_t until = pt_thread_now() + START_NS;
-    bool in_time = true;
-    pthread_mutex_lock(&bell.mutex);
-    while (bell.starts == 0 && in_time) {
-        in_time = pt_thread_wait_until(&bell.begun, &bell.mutex, until);
-    }
-    bell.starts -= bell.starts > 0;
-    pthread_mutex_unlock(&bell.mutex);
 }
 
 void pt_background_watch(void)
@@ -141,8 +113,11 @@ void pt_background_watch(void)
     if (!claim()) {
         return;
     }
+    uint32_t before = pt_bell_rings(&begun);
     if (!pt_sandbox_entered() && pt_thread_start(NULL, watch, (void *)atomic_load(&era))) {
-        wait_for_start();
+        /* A new thread makes a few system calls of its own, for which a program that sandboxes itself right after this
+         * would be killed. */
+        (void)pt_bell_wait(&begun, before, START_NS);
     } else {
         atomic_store(&watcher, ABSENT); /* then the limits alone bound the cache */
     }
@@ -151,10 +126,7 @@ void pt_background_watch(void)
 bool pt_background_wake(void)
 {
     pt_background_watch();
-    pthread_mutex_lock(&bell.mutex);
-    bell.works++;
-    pthread_cond_signal(&bell.woken);
-    pthread_mutex_unlock(&bell.mutex);
+    pt_bell_ring(&wake);
     return atomic_load(&watcher) != ABSENT;
 }
 

@@ -1,8 +1,7 @@
 #include "pool/drain.h"
 
+#include "base/wait.h"
 #include "pool/chunks.h"
-
-#include <time.h>
 
 struct pt_magazine *pt_drain_lock(uint16_t owner)
 {
@@ -24,7 +23,7 @@ bool pt_drain_stop(enum pt_drain_patience how)
             got = pthread_mutex_lock(&m->lock) == 0;
         }
         while (!got && !(got = pthread_mutex_trylock(&m->lock) == 0) && patience > 0) {
-            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+            pt_wait_pause(1000000);
             patience--;
         }
         still = still && got;

@@ -1,6 +1,6 @@
 #include "pool/eviction.h"
 
-#include "base/thread.h"
+#include "base/wait.h"
 #include "ledger/table.h"
 #include "memory/pin.h"
 #include "memory/segments.h"
@@ -11,7 +11,6 @@
 #include "pool/lock.h"
 
 #include <string.h>
-#include <time.h>
 
 /* Bytes on their way out that are worth waiting for. */
 #define MUCH ((size_t)64 << 20)
@@ -151,8 +150,8 @@ size_t pt_eviction_left(void)
 
 static void wait_for_less(size_t tolerated, int64_t most_ns)
 {
-    for (int64_t end = pt_thread_now() + most_ns; state.bytes > tolerated && pt_thread_now() < end;) {
-        nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+    struct pt_patience patience = pt_patience_for(most_ns);
+    while (state.bytes > tolerated && pt_patience_pause(&patience, 50000)) {
     }
 }
 

@@ -1,10 +1,11 @@
 #include "pool/lock.h"
 
+#include "base/wait.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define TRIES 16 /* of a lock that is held for a microsecond as a rule */
@@ -95,7 +96,7 @@ bool pt_lock_enter_at_the_end(void)
             HELD(true);
             return true;
         }
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        pt_wait_pause(1000000);
     }
     return false;
 }

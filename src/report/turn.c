@@ -1,7 +1,7 @@
 #include "report/turn.h"
 
 #include "base/sandbox.h"
-#include "base/thread.h"
+#include "base/wait.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,8 +40,8 @@ static bool is_local(int fd)
 enum pt_turn pt_turn_take(int fd, int64_t until_ns)
 {
     int error = errno;
-    long pause = 100000;                       /* ns */
-    int64_t left = until_ns - pt_thread_now(); /* counted down too, for a clock that stands still */
+    int64_t pause = 100000; /* ns */
+    struct pt_patience patience = pt_patience_until(until_ns);
     enum pt_turn turn = PT_TURN_NONE;
     if (fd >= 0 && !pt_sandbox_entered() && is_local(fd)) {
         while (set_lock(fd, F_WRLCK) != 0) {
@@ -49,12 +49,10 @@ enum pt_turn pt_turn_take(int fd, int64_t until_ns)
                 errno = error;
                 return PT_TURN_NONE;
             }
-            if (left <= 0 || pt_thread_now() >= until_ns) {
+            if (!pt_patience_pause(&patience, pause)) {
                 errno = error;
                 return PT_TURN_LATE;
             }
-            pt_thread_pause(pause);
-            left -= pause;
             pause = pause < 4000000 ? 2 * pause : pause;
         }
         turn = PT_TURN_MINE;

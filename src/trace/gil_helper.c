@@ -3,6 +3,7 @@
 #include "base/alone.h"
 #include "base/sandbox.h"
 #include "base/thread.h"
+#include "base/wait.h"
 #include "trace/python.h"
 
 #include <stddef.h>
@@ -28,7 +29,7 @@ struct question {
 /* The mutex guards all of it, and is never held for long: nobody waits for the GIL under it, and nothing is read. */
 static struct {
     pthread_mutex_t mutex;
-    pthread_cond_t answered;
+    struct pt_bell answered;
     struct question *open;
     pt_gil_helper_work *left; /* for which nobody waits */
     bool helper; /* one is on its way to the GIL, and will answer whatever is open then */
@@ -38,7 +39,6 @@ static struct {
 void pt_gil_helper_init(void)
 {
     pthread_mutex_init(&state.mutex, NULL);
-    pt_thread_init_condition(&state.answered);
     state.open = NULL;
     state.left = NULL;
     state.helper = false;
@@ -77,8 +77,8 @@ static void answer_all(void)
         next = q->next; /* the question is gone once its thread sees that it is done */
         q->done = true;
     }
-    pthread_cond_broadcast(&state.answered);
     pthread_mutex_unlock(&state.mutex);
+    pt_bell_ring(&state.answered);
     if (left != NULL) {
         (void)left(NULL, NULL);
     }
@@ -111,18 +111,25 @@ static bool affordable(int64_t now)
     return state.credit >= WAIT_NS && (!state.helper || now >= state.not_before);
 }
 
-static void wait_for(struct question *q, int64_t until)
+/* Lets go of the mutex meanwhile. */
+static bool await_answer(int64_t most_ns)
+{
+    uint32_t rings = pt_bell_rings(&state.answered);
+    pthread_mutex_unlock(&state.mutex);
+    bool rang = pt_bell_wait(&state.answered, rings, most_ns);
+    pthread_mutex_lock(&state.mutex);
+    return rang;
+}
+
+static void wait_for(struct question *q)
 {
     q->next = state.open;
     state.open = q;
     state.helper = state.helper || pt_thread_start(NULL, answer, NULL);
+    struct pt_patience patience = pt_patience_for(WAIT_NS);
     bool waiting = state.helper;
     while (!q->done && (waiting || q->taken)) {
-        if (q->taken) {
-            pthread_cond_wait(&state.answered, &state.mutex);
-        } else {
-            waiting = pt_thread_wait_until(&state.answered, &state.mutex, until);
-        }
+        waiting = await_answer(q->taken ? PT_BELL_EVER : pt_patience_left(&patience));
     }
     if (!q->done) {
         withdraw(q);
@@ -140,7 +147,7 @@ bool pt_gil_helper_ask(pt_gil_helper_work *work, void *argument, uint32_t *resul
     struct question q = {.work = work, .thread_state = pt_python_thread_state(), .argument = argument};
     pthread_mutex_lock(&state.mutex);
     if (affordable(now)) {
-        wait_for(&q, now + WAIT_NS);
+        wait_for(&q);
     }
     pthread_mutex_unlock(&state.mutex);
     *result = q.result;

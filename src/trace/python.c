@@ -1,12 +1,11 @@
 #include "trace/python.h"
 
 #include "base/libraries.h"
+#include "base/wait.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The functions of CPython used here. `needed` ones exist since 3.9; without any of them there are no Python
  * frames. */
@@ -365,19 +364,12 @@ bool pt_python_run(const char *source, const char *function, const void *raw, si
     return text != NULL;
 }
 
-#define GONE_LOOKS   1000000   /* and no more than that, should the clock stand still */
 #define GONE_WAIT_NS 100000000 /* in abort() from a signal handler this very thread may be the one that holds it */
 
 void pt_python_gone(void)
 {
-    struct timespec start, now;
     atomic_store(&gone, true);
-    clock_gettime(CLOCK_MONOTONIC, &start);
-    now = start;
-    unsigned looks = 0;
-    while (atomic_load(&holders) != 0 && looks++ < GONE_LOOKS &&
-           (now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec < GONE_WAIT_NS) {
-        sched_yield();
-        clock_gettime(CLOCK_MONOTONIC, &now);
+    struct pt_patience patience = pt_patience_for(GONE_WAIT_NS);
+    while (atomic_load(&holders) != 0 && pt_patience_pause(&patience, 100000)) {
     }
 }

@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static pintensor_manager manager;
@@ -157,6 +159,25 @@ static int child_leaves(void)
     return WEXITSTATUS(status);
 }
 
+/* Much waits, so a thread of ours looks after it: milliseconds of CPU that it takes in a second, up to 255. */
+static int much_waits(void)
+{
+    struct rusage before, after;
+    struct timespec second = {.tv_sec = 1};
+    pintensor_block b;
+    if (pintensor_alloc(manager, (size_t)64 << 20, &b) != 0 || pintensor_free_block(manager, &b) != 0) {
+        return 99;
+    }
+    getrusage(RUSAGE_SELF, &before);
+    syscall(SYS_nanosleep, &second, NULL);
+    getrusage(RUSAGE_SELF, &after);
+    printf("%d threads\n", threads());
+    long us =
+        (after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
+        after.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_utime.tv_usec - before.ru_stime.tv_usec;
+    return us < 255000 ? (int)(us / 1000) : 255;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -168,7 +189,8 @@ int main(int argc, char **argv)
                  {"writes over its environment", writes_over_its_environment},
                  {"two frees", two_frees},
                  {"main leaves", main_leaves},
-                 {"child leaves", child_leaves}};
+                 {"child leaves", child_leaves},
+                 {"much waits", much_waits}};
     pintensor_block b;
     manager = pintensor_manager_create();
     if (pintensor_alloc(manager, 100000, &b) != 0) {
