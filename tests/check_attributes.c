@@ -115,6 +115,24 @@ END_TEST
 
 /* ---- memory that is nobody's ---- */
 
+START_TEST(a_small_one_is_not_handed_out_again_either)
+{
+    enum { BYTES = 8192 };
+    start();
+    pintensor_block b = alloc(BYTES);
+    (void)protect(b.data, BYTES, PROT_READ);
+    kernel_watch(no_protecting);
+    release(b);
+    kernel_watch(NULL);
+    ck_assert(!is_writable(b.data));
+    for (int i = 0; i < 2000; i++) {
+        pintensor_block other = alloc(BYTES);
+        ck_assert_ptr_ne(other.data, b.data);
+        memset(other.data, 1, BYTES);
+    }
+}
+END_TEST
+
 START_TEST(what_waits_is_undone_at_once)
 {
     if (_i == 1) {
@@ -226,6 +244,7 @@ int main(void)
     tcase_add_loop_test(tests, they_end_with_the_block, 0, 2 * SIZES);
     tcase_add_test(tests, a_page_of_small_blocks_waits_for_the_last);
     tcase_add_loop_test(tests, what_cannot_be_undone_is_not_handed_out_again, 0, 2);
+    tcase_add_test(tests, a_small_one_is_not_handed_out_again_either);
     tcase_add_loop_test(tests, what_waits_is_undone_at_once, 0, 2);
     tcase_add_test(tests, all_of_the_range_at_once);
     tcase_add_test(tests, a_process_that_has_nothing);

@@ -257,7 +257,21 @@ START_TEST(the_smallest_unused_chunk_that_is_worth_it_goes)
         ck_assert_uint_gt(part(best)->capacity, last);
         last = part(best)->capacity;
     }
-    ck_assert(pt_chunks_take_unused(0) == 0 && pt_chunks_unused() == 0);
+    ck_assert(pt_chunks_take_unused(0) == 0 && pt_chunks_take_unused(SIZE_MAX) == 0 && pt_chunks_unused() == 0);
+}
+END_TEST
+
+START_TEST(all_unused_chunks_go)
+{
+    enum { COUNT = 20000 };
+    start();
+    for (unsigned i = 0; i < COUNT; i++) {
+        give(pt_chunks_add(exact + i * 4 * MIB, 2 * MIB, PT_CHUNK_REGISTERED));
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        REQUIRE(pt_chunks_unused() == (COUNT - i) * 2 * MIB && pt_chunks_take_unused(SIZE_MAX) != 0);
+    }
+    ck_assert(pt_chunks_take_unused(SIZE_MAX) == 0 && pt_chunks_unused() == 0);
 }
 END_TEST
 
@@ -554,6 +568,7 @@ int main(void)
     tcase_add_test(tests, chunks_side_by_side_stay_apart);
     tcase_add_test(tests, whole_and_unused);
     tcase_add_test(tests, the_smallest_unused_chunk_that_is_worth_it_goes);
+    tcase_add_test(tests, all_unused_chunks_go);
     tcase_add_test(tests, the_mlocked_part_that_waits_longest_goes);
     tcase_add_test(tests, holes_stay_few);
     tcase_add_test(tests, the_addresses_come_back_with_the_chunk);

@@ -103,6 +103,9 @@ static bool is_better(const struct pt_chunk *c, const struct pt_chunk *best, siz
 const struct pt_chunk *pt_chunk_table_best_unused(size_t deficit)
 {
     const struct pt_chunk *best = NULL;
+    if (deficit == SIZE_MAX) { /* a trim may mean tens of thousands */
+        return state.unused != 0 ? &pt_chunk_table[state.unused] : NULL;
+    }
     for (uint32_t n = state.unused; n != 0; n = pt_chunk_table[n].next) {
         if (best == NULL || is_better(&pt_chunk_table[n], best, deficit)) {
             best = &pt_chunk_table[n];

@@ -41,8 +41,8 @@ uint32_t pt_chunk_table_count(void);
 void pt_chunk_table_use(struct pt_chunk *c, size_t bytes);
 void pt_chunk_table_unuse(struct pt_chunk *c, size_t bytes);
 
-/* Bytes of registered chunks that nobody uses; and the best of these to go when `deficit` bytes have to, or NULL: the smallest
- * that is an eighth of that at least, or else the largest. */
+/* Bytes of registered chunks that nobody uses; and the best of these to go when `deficit` bytes have to, or NULL: the
+ * smallest that is an eighth of that at least, or else the largest. SIZE_MAX: any, since all have to. */
 size_t pt_chunk_table_unused(void);
 const struct pt_chunk *pt_chunk_table_best_unused(size_t deficit);
 

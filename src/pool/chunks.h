@@ -52,8 +52,9 @@ bool pt_chunks_is_unused(uint32_t number);
  * it. 0: there is none, or none that may become a hole: those are few, since each costs mappings. */
 uint32_t pt_chunks_take_oldest(uint64_t before_ns, size_t enough);
 
-/* Registered chunks of which nobody uses a byte: their bytes; and one of them, as a busy part, the best to go when `deficit`
- * bytes have to: the smallest that is an eighth of that at least, or else the largest. 0: there is none. */
+/* Registered chunks of which nobody uses a byte: their bytes; and one of them, as a busy part, the best to go when
+ * `deficit` bytes have to: the smallest that is an eighth of that at least, or else the largest. SIZE_MAX: any, since
+ * all have to. 0: there is none. */
 size_t pt_chunks_unused(void);
 uint32_t pt_chunks_take_unused(size_t deficit);
 

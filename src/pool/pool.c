@@ -279,16 +279,16 @@ static void keep_busy(uint32_t number)
 }
 
 /* A part that was altered is as it was: registered, it waits for the next user; mlocked, it becomes a hole, since its
- * pages may lie where they were bound to. If it is not, it stays busy for ever. */
-static void give_altered(uint32_t number, bool undone)
+ * pages may lie where they were bound to. */
+static void give_altered(uint32_t number)
 {
     struct pt_record *r = pt_table_record(number);
-    if (undone && (r->flags & PT_REGISTERED) != 0) {
+    if ((r->flags & PT_REGISTERED) != 0) {
         pt_lock_enter();
         (void)pt_chunks_give(number, true, pt_table_now());
         pt_table()->counters.cached_locked = pt_free_cache_locked();
         pt_lock_leave();
-    } else if (undone) {
+    } else {
         r->next = 0;
         (void)pt_eviction_now(number);
     }
@@ -334,7 +334,9 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
     if (altered) {
         undone = pt_attributes_undo(base, capacity, exact, registered || pageable);
     }
-    if (flies) {
+    if (!undone) {
+        /* nobody gets it again: it stays in flight, busy, or a region that jemalloc takes for used */
+    } else if (flies) {
         pt_in_flight_depart(number);
     } else if (pageable) {
         pt_pages_discard(base, capacity);
@@ -342,7 +344,7 @@ void pt_pool_give(uint32_t number, bool reclaimed, struct pt_magazine *owner)
     } else if (!exact) {
         pt_arena_small_free(base);
     } else if (altered) {
-        give_altered(number, undone);
+        give_altered(number);
     }
     (void)pt_eviction_now(evicted);
     if (too_much) {

@@ -126,7 +126,7 @@ static uint32_t choose_mlocked(uint64_t before_ns)
 static uint32_t choose_registered(uint32_t chosen)
 {
     uint32_t number;
-    while ((number = pt_chunks_take_unused(0)) != 0) {
+    while ((number = pt_chunks_take_unused(SIZE_MAX)) != 0) {
         chosen = chain(number, chosen);
     }
     note_cached();
