@@ -63,7 +63,7 @@ long_asan() {
 # sanitizer itself ends says 0 as well, and that test would pass: so what it says of that is looked for.
 long_tsan() {
     local suite ours=0 ended=0 options
-    local suites=(tests/check_{counters,magazine,block,sites,api,limit,segments,in_flight,budget,many,dlpack,fork,table})
+    local suites=(tests/check_{wait,counters,magazine,block,sites,api,limit,segments,in_flight,budget,many,dlpack,fork,table})
     long_build tsan '-fsanitize=thread' "${suites[@]}" || return
     options="exitcode=0 die_after_fork=0 detect_deadlocks=0 log_path=$PWD/race"
     rm -f race.*
@@ -81,7 +81,7 @@ long_tsan() {
 long_fuzz() { # NAME LENGTH [SOURCE…]
     local name=$1 length=$2
     shift 2
-    long_build fuzz '-fsanitize=address,undefined,fuzzer-no-link' || return
+    cd "$LONG_DIR/fuzz" || return
     clang -O1 -g -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -I"$SETUP_ROOT/src" -I"$SETUP_ROOT/include" \
         -include "$SETUP_ROOT/src/base/old_libc.h" "$SETUP_ROOT/tests/fuzz/$name.c" "${@/#/$SETUP_ROOT/}" -o "fuzz-$name" .libs/libcore.a jemalloc.a \
         .libs/libstubs.a -ldl -lpthread || return
@@ -89,6 +89,25 @@ long_fuzz() { # NAME LENGTH [SOURCE…]
     # close_fd_mask: what the library complains of is not what this is about.
     ASAN_OPTIONS=detect_leaks=0 "./fuzz-$name" -max_total_time="$LONG_FUZZ_SECONDS" -max_len="$length" -timeout=20 -close_fd_mask=2 -verbosity=0 \
         -print_final_stats=1 "corpus-$name"
+}
+
+# Each takes one core, so as many at once as there are.
+long_fuzzers() {
+    local what failed=0 running=()
+    long_build fuzz '-fsanitize=address,undefined,fuzzer-no-link' || return
+    for what in 'options 4096' 'paths 4096' 'suppressions 4096 src/cli/report_suppress.c src/cli/report_model.c' 'table 65536'; do
+        if ((${#running[@]} == $(nproc))); then
+            wait "${running[0]}" || failed=1
+            running=("${running[@]:1}")
+        fi
+        # shellcheck disable=SC2086 # words
+        long_fuzz $what &
+        running+=($!)
+    done
+    for what in ${running[@]+"${running[@]}"}; do
+        wait "$what" || failed=1
+    done
+    return "$failed"
 }
 
 # fair-sched: else threads that never wait keep the one that forks from its turn, and check_fork does not come to its end.
@@ -137,9 +156,6 @@ long_tests() {
     holds 'long: address and undefined-behaviour sanitizers' '10 min' long_asan
     holds 'long: thread sanitizer' '10 min' long_tsan
     holds 'long: valgrind' '15 min' long_valgrind
-    holds 'long: any environment' "$LONG_FUZZ_SECONDS s" long_fuzz options 4096
-    holds 'long: any path' "$LONG_FUZZ_SECONDS s" long_fuzz paths 4096
-    holds 'long: any suppressions' "$LONG_FUZZ_SECONDS s" long_fuzz suppressions 4096 src/cli/report_suppress.c src/cli/report_model.c
-    holds 'long: any table' "$LONG_FUZZ_SECONDS s" long_fuzz table 65536
+    holds 'long: any environment, path, suppressions, table' "$((LONG_FUZZ_SECONDS * 4)) s, and less with more cores" long_fuzzers
     holds 'long: branches that tests take' '20 min' long_coverage
 }
