@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 lockable 64 || skip 'this machine does not let a process lock 64 MiB (ulimit -l unlimited)'
 compile frames.c frames.so -std=gnu17 -D_GNU_SOURCE -shared -fPIC -I"$top_srcdir/src" -include base/old_libc.h \
-    "$top_srcdir"/src/base/{elf,kept,libraries,linker,old_libc,own_status,sandbox,text,thread,write}.c "$top_srcdir"/src/memory/{owner,pages}.c \
+    "$top_srcdir"/src/base/{elf,kept,libraries,linker,old_libc,own_status,sandbox,text,thread,wait,write}.c "$top_srcdir"/src/memory/{owner,pages}.c \
     "$top_srcdir"/src/trace/{code,frames,python}.c
 
 # Each line that called pin(), and how many blocks it keeps: of the table file, which has every caller.
