@@ -39,10 +39,9 @@ void pt_on_demand_report(void)
 /* False: nobody is left to report to. */
 static bool wait_for_next(void)
 {
-    struct pt_patience patience = pt_patience_for((int64_t)pt_option(PT_OPTION_EVERY) * 1000000000);
-    int64_t left;
-    while ((left = pt_patience_left(&patience)) > 0 && !pt_alone()) {
-        (void)pt_patience_pause(&patience, left < PT_ALONE_LOOK_NS ? left : PT_ALONE_LOOK_NS);
+    uint64_t left = pt_option(PT_OPTION_EVERY);
+    for (; left > 0 && !pt_alone(); left--) {
+        pt_wait_pause(PT_ALONE_LOOK_NS); /* a second; no clock is asked, since a faked one may fly */
     }
     return left == 0 && !pt_sandbox_entered();
 }

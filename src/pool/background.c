@@ -27,10 +27,16 @@ static int64_t tick_ns(void)
     return (int64_t)ms * 1000000;
 }
 
-static bool woken_within(int64_t ns)
+/* The clock is asked only when woken, and believed for what can be: a faked one may stand still, or fly. */
+static bool woken_within(int64_t ns, int64_t *waited_ns)
 {
     uint32_t before = atomic_load(&answered);
-    (void)pt_bell_wait(&wake, before, ns);
+    int64_t began = pt_thread_now(), waited = ns;
+    if (pt_bell_wait(&wake, before, ns)) {
+        waited = pt_thread_now() - began;
+        waited = waited < 0 ? 0 : waited > ns ? ns : waited;
+    }
+    *waited_ns = waited;
     uint32_t rings = pt_bell_rings(&wake);
     atomic_store(&answered, rings);
     return rings != before;
@@ -38,18 +44,18 @@ static bool woken_within(int64_t ns)
 
 enum why { WORK, TICK, ALONE };
 
-static enum why wait_for_work(struct pt_patience *patience)
+static enum why wait_for_work(int64_t *left_ns)
 {
-    int64_t left;
-    while ((left = pt_patience_left(patience)) > 0) {
-        left = left < PT_ALONE_LOOK_NS ? left : PT_ALONE_LOOK_NS;
-        if (woken_within(left)) {
+    while (*left_ns > 0) {
+        int64_t waited;
+        bool woken = woken_within(*left_ns < PT_ALONE_LOOK_NS ? *left_ns : PT_ALONE_LOOK_NS, &waited);
+        *left_ns -= waited;
+        if (woken) {
             return WORK;
         }
         if (pt_alone()) {
             return ALONE;
         }
-        pt_patience_slept(patience, left);
     }
     return TICK;
 }
@@ -71,9 +77,9 @@ static void look_after(uintptr_t mine)
 {
     do {
         do {
-            struct pt_patience patience = pt_patience_for(tick_ns());
+            int64_t left = tick_ns();
             enum why why;
-            while ((why = wait_for_work(&patience)) == WORK && present(mine)) {
+            while ((why = wait_for_work(&left)) == WORK && present(mine)) {
                 work();
             }
             if (why == ALONE) {
