@@ -215,6 +215,41 @@ START_TEST(what_a_level_below_has_cached_stands_for_those_above)
 }
 END_TEST
 
+START_TEST(names_and_sizes_of_files_are_cache_too)
+{
+    limited();
+    cgroup("/job", "memory.stat",
+           "active_file 134217728\ninactive_file 0\nslab 300000000\nslab_reclaimable 268435456\n");
+    pt_pressure_init();
+    ck_assert(pt_pressure_room(896 * MIB) && !pt_pressure_room(896 * MIB + 1));
+}
+END_TEST
+
+/* What is locked in small pieces counts together. */
+START_TEST(small_requests_are_looked_at_together)
+{
+    limited();
+    pt_pressure_init();
+    for (unsigned i = 0; i < 40; i++) {
+        ck_assert(pt_pressure_await_room(MIB));
+    }
+    cgroup("/job", "memory.current", "1342177280\n"); /* but for its cache it has all */
+    unsigned passed = 0;
+    while (passed < 20 && pt_pressure_await_room(MIB)) {
+        passed++;
+    }
+    ck_assert_uint_lt(passed, 16);
+    ck_assert(!pt_pressure_await_room(MIB)); /* at once: each is looked at now */
+    explains(MIB, "its cgroup may have 1.0 GiB, of which 0 B are free");
+    cgroup("/job", "memory.current", "1341128704\n"); /* a MiB less */
+    ck_assert(pt_pressure_await_room(MIB) && !pt_pressure_await_room(MIB + 1));
+    cgroup("/job", "memory.current", "536870912\n");
+    for (unsigned i = 0; i < 40; i++) {
+        ck_assert(pt_pressure_await_room(MIB));
+    }
+}
+END_TEST
+
 START_TEST(memory_that_a_cgroup_may_swap)
 {
     limited();
@@ -512,6 +547,8 @@ int main(void)
     tcase_add_loop_test(tests, a_machine_that_grows, 0, sizeof drivers / sizeof drivers[0]);
     tcase_add_test(tests, a_cgroup_above_has_a_limit);
     tcase_add_test(tests, what_a_level_below_has_cached_stands_for_those_above);
+    tcase_add_test(tests, names_and_sizes_of_files_are_cache_too);
+    tcase_add_test(tests, small_requests_are_looked_at_together);
     tcase_add_test(tests, memory_that_a_cgroup_may_swap);
     tcase_add_test(tests, a_cgroup_that_is_throttled_is_short_too);
     tcase_add_test(tests, a_limit_that_comes_late);

@@ -39,7 +39,7 @@ struct level {
 };
 
 /* Written by the one thread that sets up, but for `waited_ns`, when somebody last waited for room in vain (0: nobody
- * did), and what `opening` says is being written: the rest of a level's files. */
+ * did), `unlooked`, and what `opening` says is being written: the rest of a level's files. */
 static struct {
     struct pt_kept memory, zones;
     char folder[sizeof versions / sizeof versions[0]][1024];
@@ -48,6 +48,7 @@ static struct {
     bool grows; /* memory is added to the machine as it is used */
     _Atomic bool opening;
     _Atomic int64_t waited_ns;
+    _Atomic size_t unlooked; /* bytes of small requests since somebody looked */
 } state;
 
 /* ---- finding them ---- */
@@ -219,27 +220,29 @@ static uint64_t less(uint64_t a, uint64_t b)
 
 /* The kernel is behind with the sums over a level and those below it, by up to 2 s and any amount: it takes changes
  * below for counted that it has not passed on (memcg_rstat_updated). So what a level below has stands for it too. */
-static uint64_t page_cache(unsigned level)
+static uint64_t file_cache(unsigned level)
 {
     uint64_t cache = 0;
     for (unsigned i = 0; i <= level; i++) {
         const struct level *l = &state.level[i];
         if (l->names == state.level[level].names && atomic_load(&l->whole)) {
-            uint64_t its = number_of(&l->stat, l->names->active_file) + number_of(&l->stat, l->names->inactive_file);
+            uint64_t its =
+                number_of(&l->stat, l->names->active_file) + number_of(&l->stat, l->names->inactive_file) +
+                number_of(&l->stat, "slab_reclaimable"); /* names and sizes of files; version 1 does not tell */
             cache = its > cache ? its : cache;
         }
     }
     return cache;
 }
 
-/* Bytes in use, without the page cache, which the kernel gives up by itself. */
+/* Bytes in use, without the file cache, which the kernel gives up by itself. */
 static bool read_usage(unsigned level, uint64_t *used)
 {
     const struct level *l = &state.level[level];
     if (!is_limited(level) || !pt_kept_file_number(&l->used, "", used)) {
         return false;
     }
-    *used = less(*used, page_cache(level));
+    *used = less(*used, file_cache(level));
     return true;
 }
 
@@ -328,9 +331,28 @@ static bool machine_has(size_t len)
     return len <= room || len <= room_at_most(room);
 }
 
+static bool has_room(size_t len)
+{
+    return pt_sandbox_entered() || (machine_has(len) && full_level(len) == state.levels);
+}
+
 bool pt_pressure_room(size_t len)
 {
-    return len < PT_PRESSURE_LOOK || pt_sandbox_entered() || (machine_has(len) && full_level(len) == state.levels);
+    return len < PT_PRESSURE_LOOK || has_room(len);
+}
+
+/* Small requests are worth a look together, and each one of its own where memory has nearly run out. */
+static bool is_worth_a_look(size_t len)
+{
+    if (len >= PT_PRESSURE_LOOK) {
+        return true;
+    }
+    if (atomic_fetch_add(&state.unlooked, len) + len < PT_PRESSURE_LOOK) {
+        return false;
+    }
+    bool nearly = !has_room(PT_PRESSURE_LOOK);
+    atomic_store(&state.unlooked, nearly ? PT_PRESSURE_LOOK : 0);
+    return nearly;
 }
 
 /* Only a cgroup's numbers come late, and only what it could ever have is worth the wait. A job that asks for less and
@@ -344,7 +366,7 @@ static bool may_be_late(size_t len)
 
 bool pt_pressure_await_room(size_t len)
 {
-    if (pt_pressure_room(len)) {
+    if (!is_worth_a_look(len) || has_room(len)) {
         return true;
     }
     if (!may_be_late(len)) {
@@ -352,7 +374,7 @@ bool pt_pressure_await_room(size_t len)
     }
     bool room = false;
     for (struct pt_patience patience = pt_patience_for(LATE_NS); !room && pt_patience_pause(&patience, 10000000);) {
-        room = pt_pressure_room(len);
+        room = has_room(len);
     }
     if (!room) {
         atomic_store(&state.waited_ns, pt_thread_now());

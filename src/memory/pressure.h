@@ -21,8 +21,8 @@ bool pt_pressure_high(void);
 /* Whether so much more can be locked at all, as far as can be told: where not, the kernel would kill for it. */
 bool pt_pressure_room(size_t len);
 
-/* The same before a request is refused: looks again for 2.5 s, as the kernel's numbers of a cgroup may be 2 s old. Once
- * in 10 s. */
+/* The same for a request, which counts: smaller ones get a look together. Before one is refused it looks again for
+ * 2.5 s, as the kernel's numbers of a cgroup may be 2 s old; once in 10 s. */
 bool pt_pressure_await_room(size_t len);
 
 /* All memory of the machine, or of a cgroup that has less: bytes; 0: nobody knows. */
