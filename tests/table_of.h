@@ -22,7 +22,8 @@ static inline void table_begin(int pid, int rank)
 {
     memset(&whole, 0, sizeof whole);
     whole.table = whole_layout();
-    whole.table.sites = whole.table.records = whole.table.strings = 1;
+    whole.table.sites = whole.table.records = 1; /* the first of each is none */
+    whole.table.strings = 1;
     whole.table.pid = pid;
     whole.table.rank = rank;
     whole.table.born_ns = 1000000000;
