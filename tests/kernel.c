@@ -15,6 +15,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* The sanitizers call these before they are ready for code of theirs. */
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#pragma clang attribute push(__attribute__((no_sanitize("address", "undefined", "thread"))), apply_to = function)
+#endif
+
 static bool (*watch)(long number, const long *arguments, long *result);
 static long refused_number;
 static int refused_error;
@@ -182,3 +187,7 @@ pid_t getpid(void)
 {
     return (pid_t)call(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
+
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#pragma clang attribute pop
+#endif

@@ -168,7 +168,7 @@ static __attribute__((noinline)) void place_call(const void *pc, uint32_t site, 
 {
     char object[PT_SYMBOL_MOST];
     uint32_t at;
-    if (native->object == 0 && pt_symbol_place(pc, object, sizeof object, &at)) {
+    if (PT_GET(native->object) == 0 && pt_symbol_place(pc, object, sizeof object, &at)) {
         pt_site_store_place(site, native, object, at);
     }
 }
