@@ -378,7 +378,7 @@ START_TEST(more_limits_than_there_is_room_for)
 {
     char path[200] = "", line[220];
     machine();
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 20; i++) {
         strcat(path, "/level");
         cgroup(path, "memory.max", i == 0 ? "1048576\n" : "1073741824\n");
         cgroup(path, "memory.current", "0\n");

@@ -14,7 +14,7 @@
 
 #define KIB            1024u
 #define FILE_NAME_MOST 40
-#define LEVELS_MOST    8
+#define LEVELS_MOST    16
 #define NS_A_SECOND    INT64_C(1000000000)
 #define LATE_NS        (5 * NS_A_SECOND / 2) /* the kernel sums up every 2 s */
 #define AGAIN_NS       (10 * NS_A_SECOND)
