@@ -63,7 +63,7 @@ long_asan() {
 # sanitizer itself ends says 0 as well, and that test would pass: so what it says of that is looked for.
 long_tsan() {
     local suite ours=0 ended=0 options
-    local suites=(tests/check_{wait,counters,magazine,block,sites,api,limit,segments,in_flight,budget,many,dlpack,fork,table})
+    local suites=(tests/check_{wait,background,counters,magazine,block,sites,api,limit,segments,in_flight,budget,many,dlpack,fork,table})
     long_build tsan '-fsanitize=thread' "${suites[@]}" || return
     options="exitcode=0 die_after_fork=0 detect_deadlocks=0 log_path=$PWD/race"
     rm -f race.*

@@ -43,6 +43,7 @@ check_suites = \
 	tests/check_shutdown \
 	tests/check_driver \
 	tests/check_cuda \
+	tests/check_background \
 	tests/check_in_flight \
 	tests/check_device_block \
 	tests/check_stream_use \
@@ -154,6 +155,7 @@ tests_check_driver_LDADD = $(suite_libs)
 tests_check_cuda_LDADD = $(suite_libs)
 tests_check_device_block_SOURCES = tests/check_device_block.c tests/kernel.c tests/kernel.h
 tests_check_device_block_LDADD = $(suite_libs)
+tests_check_background_LDADD = $(core_libs)
 tests_check_in_flight_LDADD = $(suite_libs)
 tests_check_stream_use_LDADD = $(suite_libs)
 tests_check_magazine_LDADD = $(suite_libs)

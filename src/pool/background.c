@@ -82,6 +82,9 @@ static void look_after(uintptr_t mine)
             while ((why = wait_for_work(&left)) == WORK && present(mine)) {
                 work();
             }
+            if (why == WORK) {
+                pt_bell_ring(&wake); /* it was for the thread that came after this one */
+            }
             if (why == ALONE) {
                 return;
             }
