@@ -92,46 +92,35 @@ static bool no_protecting(long number, const long *arguments, long *result)
     return number == SYS_pkey_mprotect || number == SYS_mprotect;
 }
 
+static const struct {
+    size_t size;
+    bool registers;
+    int others; /* that are asked for then */
+} sealed[] = {{MIB, false, 20}, {MIB, true, 20}, {8192, false, 2000}};
+
 START_TEST(what_cannot_be_undone_is_not_handed_out_again)
 {
-    if (_i == 1) {
+    if (sealed[_i].registers) {
         fake_begin();
     }
     start();
-    pintensor_block b = alloc(MIB);
-    memset(b.data, 1, MIB);
-    (void)protect(b.data, MIB, PROT_READ);
+    size_t size = sealed[_i].size;
+    pintensor_block b = alloc(size);
+    memset(b.data, 1, size);
+    (void)protect(b.data, size, PROT_READ);
     kernel_watch(no_protecting);
     release(b);
     kernel_watch(NULL);
     ck_assert(!is_writable(b.data));
-    for (int i = 0; i < 20; i++) {
-        pintensor_block other = alloc(MIB);
-        ck_assert((char *)other.data + MIB <= (char *)b.data || (char *)other.data >= (char *)b.data + MIB);
-        memset(other.data, 1, MIB);
+    for (int i = 0; i < sealed[_i].others; i++) {
+        pintensor_block other = alloc(size);
+        REQUIRE((char *)other.data + size <= (char *)b.data || (char *)other.data >= (char *)b.data + size);
+        memset(other.data, 1, size);
     }
 }
 END_TEST
 
 /* ---- memory that is nobody's ---- */
-
-START_TEST(a_small_one_is_not_handed_out_again_either)
-{
-    enum { BYTES = 8192 };
-    start();
-    pintensor_block b = alloc(BYTES);
-    (void)protect(b.data, BYTES, PROT_READ);
-    kernel_watch(no_protecting);
-    release(b);
-    kernel_watch(NULL);
-    ck_assert(!is_writable(b.data));
-    for (int i = 0; i < 2000; i++) {
-        pintensor_block other = alloc(BYTES);
-        ck_assert_ptr_ne(other.data, b.data);
-        memset(other.data, 1, BYTES);
-    }
-}
-END_TEST
 
 START_TEST(what_waits_is_undone_at_once)
 {
@@ -243,8 +232,7 @@ int main(void)
     TCase *tests = tcase_create("attributes");
     tcase_add_loop_test(tests, they_end_with_the_block, 0, 2 * SIZES);
     tcase_add_test(tests, a_page_of_small_blocks_waits_for_the_last);
-    tcase_add_loop_test(tests, what_cannot_be_undone_is_not_handed_out_again, 0, 2);
-    tcase_add_test(tests, a_small_one_is_not_handed_out_again_either);
+    tcase_add_loop_test(tests, what_cannot_be_undone_is_not_handed_out_again, 0, sizeof sealed / sizeof sealed[0]);
     tcase_add_loop_test(tests, what_waits_is_undone_at_once, 0, 2);
     tcase_add_test(tests, all_of_the_range_at_once);
     tcase_add_test(tests, a_process_that_has_nothing);

@@ -132,18 +132,6 @@ START_TEST(a_block_lies_in_one_mapping)
 }
 END_TEST
 
-/* Threads of this process, as the kernel counts them. */
-static size_t threads_now(void)
-{
-    size_t count = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    char line[256];
-    while (fgets(line, sizeof line, f) != NULL && sscanf(line, "Threads: %zu", &count) != 1) {
-    }
-    fclose(f);
-    return count;
-}
-
 START_TEST(population_leaves_no_thread_behind)
 {
     start();

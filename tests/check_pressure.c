@@ -161,7 +161,6 @@ START_TEST(a_machine_that_grows)
 }
 END_TEST
 
-/* A limit on the level above its own, of a GiB; of that half is used, and half of that is file cache. */
 static void forbid_something(void)
 {
     pt_sandbox_init(); /* of this child */
@@ -171,6 +170,7 @@ static void forbid_something(void)
     ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
+/* A limit on the level above its own, of a GiB; of that half is used, and half of that is file cache. */
 static void limited(void)
 {
     machine();

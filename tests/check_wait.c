@@ -110,7 +110,7 @@ START_TEST(a_ring_before_the_wait_is_not_missed)
     struct pt_bell bell = {UINT32_MAX};
     uint32_t rings = pt_bell_rings(&bell);
     pt_bell_ring(&bell);
-    ck_assert(pt_bell_wait(&bell, rings, PT_BELL_EVER));
+    pt_bell_await(&bell, rings);
     ck_assert(pt_bell_wait(&bell, rings, 0));
     ck_assert(!pt_bell_wait(&bell, pt_bell_rings(&bell), 0));
 }
@@ -122,9 +122,7 @@ static struct pt_bell ping, pong;
 static void *answers(void *unused)
 {
     for (uint32_t i = 0; i < TURNS; i++) {
-        if (!pt_bell_wait(&ping, i, PT_BELL_EVER)) {
-            break;
-        }
+        pt_bell_await(&ping, i);
         pt_bell_ring(&pong);
     }
     return unused;
@@ -137,7 +135,11 @@ START_TEST(two_threads_wake_each_other)
     pthread_create(&other, NULL, answers, NULL);
     for (uint32_t i = 0; i < TURNS; i++) {
         pt_bell_ring(&ping);
-        REQUIRE(pt_bell_wait(&pong, i, i % 2 == 0 ? PT_BELL_EVER : 60000 * MS));
+        if (i % 2 == 0) {
+            pt_bell_await(&pong, i);
+        } else {
+            REQUIRE(pt_bell_wait(&pong, i, 60000 * MS));
+        }
     }
     pthread_join(other, NULL);
     ck_assert_uint_eq(pt_bell_rings(&pong), TURNS);

@@ -15,10 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-/* The sanitizers call what comes before libc's before they are ready for code of theirs. */
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#pragma clang attribute push(__attribute__((no_sanitize("address", "undefined", "thread"))), apply_to = function)
-#endif
+NOT_SANITIZED_BEGIN
 
 /* ---- files ---- */
 
@@ -216,8 +213,6 @@ static inline const char *said_by(int (*verb)(int argc, char **argv), const char
 #define HAS(text, part)   ck_assert_msg(strstr(text, part) != NULL, "no '%s' in:\n%s", part, text)
 #define LACKS(text, part) ck_assert_msg(strstr(text, part) == NULL, "'%s' in:\n%s", part, text)
 
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#pragma clang attribute pop
-#endif
+NOT_SANITIZED_END
 
 #endif

@@ -15,10 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The sanitizers call these before they are ready for code of theirs. */
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#pragma clang attribute push(__attribute__((no_sanitize("address", "undefined", "thread"))), apply_to = function)
-#endif
+NOT_SANITIZED_BEGIN
 
 static bool (*watch)(long number, const long *arguments, long *result);
 static long refused_number;
@@ -188,6 +185,4 @@ pid_t getpid(void)
     return (pid_t)call(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#pragma clang attribute pop
-#endif
+NOT_SANITIZED_END

@@ -81,7 +81,7 @@ if unshare -m mount -t tmpfs none /proc 2>/dev/null; then
     ends_well 'no /proc' 0
 fi
 
-# --- a clock that stands still, or flies -----------------------------------------------------------------
+# --- a clock that stands still, or flies -------------------------------------------------------
 
 # Nobody reads stderr, which is a full pipe ("full"), or somebody else has its turn and keeps it ("turn").
 ends_bounded() { # full|turn PRELOAD

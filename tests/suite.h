@@ -23,6 +23,17 @@
 #define __has_feature(x) 0
 #endif
 
+/* Around functions that come before libc's: a sanitizer calls them before it is ready for code of its own. */
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define NOT_SANITIZED_BEGIN                                                                                            \
+    _Pragma("clang attribute push(__attribute__((no_sanitize(\"address\", \"undefined\", \"thread\"))), apply_to = "   \
+            "function)")
+#define NOT_SANITIZED_END _Pragma("clang attribute pop")
+#else
+#define NOT_SANITIZED_BEGIN
+#define NOT_SANITIZED_END
+#endif
+
 /* False under the sanitizers and valgrind: they make mappings of their own, all the time, and end the program where they
  * get none. The latter shows itself by what it preloads. */
 static inline bool mappings_are_ours(void)
@@ -87,16 +98,30 @@ static inline int suite_run(const char *name, TCase *tests)
     return failed > 0;
 }
 
-/* Bytes of this process that the kernel has locked. */
-static inline size_t vmlck(void)
+/* A number that the kernel tells of this process; `key` with its colon. */
+static inline size_t status_number(const char *key)
 {
     FILE *f = fopen("/proc/self/status", "r");
     char line[256];
-    size_t kib = 0;
-    while (fgets(line, sizeof line, f) != NULL && sscanf(line, "VmLck: %zu", &kib) != 1) {
+    size_t number = 0;
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, key, strlen(key)) == 0) {
+            number = strtoul(line + strlen(key), NULL, 10);
+        }
     }
     fclose(f);
-    return kib * KIB;
+    return number;
+}
+
+/* Bytes that are locked. */
+static inline size_t vmlck(void)
+{
+    return status_number("VmLck:") * KIB;
+}
+
+static inline size_t threads_now(void)
+{
+    return status_number("Threads:");
 }
 
 static inline size_t mappings(void)

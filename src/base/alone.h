@@ -14,7 +14,7 @@ void pt_alone_end(void);
  * ends, and not at all once the program has sandboxed itself. Some 10 us. */
 bool pt_alone(void);
 
-/* How long to wait from one look to the next: a second. */
+/* How long to wait from one look to the next. */
 #define PT_ALONE_LOOK_NS 1000000000
 
 /* In a forked child, where those threads are not. */

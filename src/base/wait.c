@@ -76,25 +76,33 @@ void pt_bell_ring(struct pt_bell *b)
     errno = error;
 }
 
+void pt_bell_await(struct pt_bell *b, uint32_t rings)
+{
+    int error = errno;
+    while (pt_bell_rings(b) == rings) {
+        (void)futex(b, FUTEX_WAIT, rings, NULL);
+    }
+    errno = error;
+}
+
 /* The kernel takes a time from now on, not a moment, and nobody tells what a signal has left of it: the clock does, or
  * if that stands still, a part is taken off. */
 bool pt_bell_wait(struct pt_bell *b, uint32_t rings, int64_t most_ns)
 {
     int error = errno;
-    struct pt_patience p = pt_patience_for(most_ns != PT_BELL_EVER ? most_ns : 0);
+    struct pt_patience p = pt_patience_for(most_ns);
     int64_t left = most_ns;
-    while (pt_bell_rings(b) == rings && left > 0) {
+    bool timed_out = false;
+    while (pt_bell_rings(b) == rings && left > 0 && !timed_out) {
         struct timespec most = of_ns(left);
         int64_t began = pt_thread_now();
-        if (futex(b, FUTEX_WAIT, rings, most_ns != PT_BELL_EVER ? &most : NULL) == 0 || most_ns == PT_BELL_EVER) {
-            continue;
+        bool failed = futex(b, FUTEX_WAIT, rings, &most) != 0;
+        timed_out = failed && errno != EINTR && errno != EAGAIN;
+        if (failed && !timed_out) {
+            int64_t slept = pt_thread_now() - began;
+            pt_patience_slept(&p, slept > 0 ? slept : most_ns / 64 + 1);
+            left = pt_patience_left(&p);
         }
-        if (errno != EINTR && errno != EAGAIN) {
-            break; /* the time is over */
-        }
-        int64_t slept = pt_thread_now() - began;
-        pt_patience_slept(&p, slept > 0 ? slept : most_ns / 64 + 1);
-        left = pt_patience_left(&p);
     }
     errno = error;
     return pt_bell_rings(b) != rings;

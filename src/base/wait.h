@@ -39,12 +39,11 @@ struct pt_bell {
     _Atomic uint32_t rings;
 };
 
-#define PT_BELL_EVER INT64_MAX
-
 uint32_t pt_bell_rings(const struct pt_bell *b);
 void pt_bell_ring(struct pt_bell *b);
 
-/* Waits for another count than that, for so many nanoseconds. False: it is still the same. */
+/* Waits for another count than that; for so many nanoseconds, and false: it is still the same. */
+void pt_bell_await(struct pt_bell *b, uint32_t rings);
 bool pt_bell_wait(struct pt_bell *b, uint32_t rings, int64_t most_ns);
 
 #endif

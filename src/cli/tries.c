@@ -1,5 +1,7 @@
 #include "cli/tries.h"
 
+#include "base/thread.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,14 +10,11 @@
 #include <stdlib.h>
 #include <sys/types.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static int64_t now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return pt_thread_now() / 1000000;
 }
 
 /* Until it closes the pipe, which its end does; false: time is over. What does not fit is read and dropped. */

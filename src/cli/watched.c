@@ -2,6 +2,7 @@
 
 #include "base/path.h"
 #include "base/process.h"
+#include "base/thread.h"
 #include "ledger/table_peek.h"
 
 #include <dirent.h>
@@ -12,16 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { AGAIN_MS = 1000, GENERATIONS = 16 };
 
 static int64_t now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return pt_thread_now() / 1000000;
 }
 
 /* ---- one of them ---- */

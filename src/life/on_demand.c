@@ -39,11 +39,11 @@ void pt_on_demand_report(void)
 /* False: nobody is left to report to. */
 static bool wait_for_next(void)
 {
-    uint64_t left = pt_option(PT_OPTION_EVERY);
-    for (; left > 0 && !pt_alone(); left--) {
-        pt_wait_pause(PT_ALONE_LOOK_NS); /* a second; no clock is asked, since a faked one may fly */
+    int64_t left = (int64_t)pt_option(PT_OPTION_EVERY) * 1000000000;
+    for (; left > 0 && !pt_alone(); left -= PT_ALONE_LOOK_NS) {
+        pt_wait_pause(left < PT_ALONE_LOOK_NS ? left : PT_ALONE_LOOK_NS); /* by no clock: a faked one may fly */
     }
-    return left == 0 && !pt_sandbox_entered();
+    return left <= 0 && !pt_sandbox_entered();
 }
 
 /* It goes on when Python has ended, since the program may do so too. */

@@ -27,16 +27,18 @@ static int64_t tick_ns(void)
     return (int64_t)ms * 1000000;
 }
 
-/* The clock is asked only when woken, and believed for what can be: a faked one may stand still, or fly. */
-static bool woken_within(int64_t ns, int64_t *waited_ns)
+/* Waits until the next look at most, and counts what it waited. The clock is asked only when woken, and believed for
+ * what can be: a faked one may stand still, or fly. */
+static bool is_woken(int64_t *left_ns)
 {
     uint32_t before = atomic_load(&answered);
-    int64_t began = pt_thread_now(), waited = ns;
-    if (pt_bell_wait(&wake, before, ns)) {
+    int64_t most = *left_ns < PT_ALONE_LOOK_NS ? *left_ns : PT_ALONE_LOOK_NS;
+    int64_t began = pt_thread_now(), waited = most;
+    if (pt_bell_wait(&wake, before, most)) {
         waited = pt_thread_now() - began;
-        waited = waited < 0 ? 0 : waited > ns ? ns : waited;
+        waited = waited < 0 ? 0 : waited > most ? most : waited;
     }
-    *waited_ns = waited;
+    *left_ns -= waited;
     uint32_t rings = pt_bell_rings(&wake);
     atomic_store(&answered, rings);
     return rings != before;
@@ -47,10 +49,7 @@ enum why { WORK, TICK, ALONE };
 static enum why wait_for_work(int64_t *left_ns)
 {
     while (*left_ns > 0) {
-        int64_t waited;
-        bool woken = woken_within(*left_ns < PT_ALONE_LOOK_NS ? *left_ns : PT_ALONE_LOOK_NS, &waited);
-        *left_ns -= waited;
-        if (woken) {
+        if (is_woken(left_ns)) {
             return WORK;
         }
         if (pt_alone()) {

@@ -111,12 +111,17 @@ static bool affordable(int64_t now)
     return state.credit >= WAIT_NS && (!state.helper || now >= state.not_before);
 }
 
-/* Lets go of the mutex meanwhile. */
-static bool await_answer(int64_t most_ns)
+/* Lets go of the mutex meanwhile. False: nobody has taken the question so far, and the time is over. */
+static bool await_answer(bool taken, int64_t most_ns)
 {
     uint32_t rings = pt_bell_rings(&state.answered);
+    bool rang = true;
     pthread_mutex_unlock(&state.mutex);
-    bool rang = pt_bell_wait(&state.answered, rings, most_ns);
+    if (taken) {
+        pt_bell_await(&state.answered, rings);
+    } else {
+        rang = pt_bell_wait(&state.answered, rings, most_ns);
+    }
     pthread_mutex_lock(&state.mutex);
     return rang;
 }
@@ -129,7 +134,7 @@ static void wait_for(struct question *q)
     struct pt_patience patience = pt_patience_for(WAIT_NS);
     bool waiting = state.helper;
     while (!q->done && (waiting || q->taken)) {
-        waiting = await_answer(q->taken ? PT_BELL_EVER : pt_patience_left(&patience));
+        waiting = await_answer(q->taken, pt_patience_left(&patience));
     }
     if (!q->done) {
         withdraw(q);
