@@ -80,3 +80,10 @@ bool pt_kept_file_sum(const struct pt_kept *f, const char *key, uint64_t *out)
 {
     return read_all(f, key, true, out);
 }
+
+uint64_t pt_kept_file_number_or_0(const struct pt_kept *f, const char *key)
+{
+    uint64_t n = 0;
+    (void)pt_kept_file_number(f, key, &n);
+    return n;
+}

@@ -14,4 +14,7 @@ void pt_kept_file_open(struct pt_kept *f, const char *path);
 bool pt_kept_file_number(const struct pt_kept *f, const char *key, uint64_t *out);
 bool pt_kept_file_sum(const struct pt_kept *f, const char *key, uint64_t *out);
 
+/* The former, 0 where there is none. */
+uint64_t pt_kept_file_number_or_0(const struct pt_kept *f, const char *key);
+
 #endif
