@@ -25,9 +25,10 @@
 
 /* Around functions that come before libc's: a sanitizer calls them before it is ready for code of its own. */
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SUITE_PRAGMA(text) _Pragma(#text)
 #define NOT_SANITIZED_BEGIN                                                                                            \
-    _Pragma("clang attribute push(__attribute__((no_sanitize(\"address\", \"undefined\", \"thread\"))), apply_to = "   \
-            "function)")
+    SUITE_PRAGMA(                                                                                                      \
+        clang attribute push(__attribute__((no_sanitize("address", "undefined", "thread"))), apply_to = function))
 #define NOT_SANITIZED_END _Pragma("clang attribute pop")
 #else
 #define NOT_SANITIZED_BEGIN
